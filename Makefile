@@ -1,0 +1,38 @@
+# Everything that a user or CI calls. `make` alone says what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help run test check bench clean
+
+help:
+	@echo "make run     create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
+	@echo "make test    create .venv, install, run the whole test suite"
+	@echo "make check   create .venv, install, ruff and mypy --strict"
+	@echo "make bench   create .venv, install, measure the speed of thrones itself: a table and bench.json"
+	@echo "make clean   remove .venv and runs"
+
+# Made again when pyproject.toml changes; python3 of the user, 3.10 to 3.13.
+$(BIN)/.installed: pyproject.toml
+	@echo "creating .venv and installing thrones (once; a minute or two)"
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info < (3, 14) else \
+	"thrones needs Python 3.10 to 3.13, %s is %s; name another with make PYTHON=python3.12" \
+	% (sys.executable, sys.version.split()[0]))'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[search,dev]'
+	@touch $@
+
+run: $(BIN)/.installed
+	$(BIN)/thrones run studies/quickstart.toml
+
+test: $(BIN)/.installed
+	$(BIN)/python -m pytest
+
+check: $(BIN)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(BIN)/.installed
+	$(BIN)/python tests/bench.py
+
+clean:
+	rm -rf .venv runs

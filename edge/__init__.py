@@ -1,0 +1,47 @@
+"""What runs on the device: load a .tflite file, time it, weigh it, read the power meter.
+
+Needs numpy and ai-edge-litert alone; the interpreter is imported on first use.
+"""
+
+from edge.device import Device, open_device
+from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError, UsageError
+from edge.interpreter import (
+    Operator,
+    check_header,
+    check_model,
+    encode_images,
+    operators,
+    predict,
+    read_operators,
+)
+from edge.local import LocalDevice
+from edge.measurement import DEFINITIONS, PLANS, Environment, Measurement, MeasurePlan, Window
+from edge.meter import EstimateMeter, Meter, Power, open_meter
+
+__all__ = [
+    "DEFINITIONS",
+    "PLANS",
+    "Device",
+    "EdgeError",
+    "Environment",
+    "EstimateMeter",
+    "InfeasibleError",
+    "InvalidMeasurementError",
+    "LocalDevice",
+    "MeasurePlan",
+    "Measurement",
+    "Meter",
+    "Operator",
+    "Power",
+    "UnavailableError",
+    "UsageError",
+    "Window",
+    "check_header",
+    "check_model",
+    "encode_images",
+    "open_device",
+    "open_meter",
+    "operators",
+    "predict",
+    "read_operators",
+]

@@ -1,0 +1,100 @@
+"""Reads where a measurement is taken: machine, runtime, clock, temperature, throttling."""
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from edge.measurement import Environment
+
+# Meaning of the low bits of `vcgencmd get_throttled`; bits 16-19 say the same of the time since boot.
+_THROTTLE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+
+
+def read_environment(root: Path = Path("/")) -> Environment:
+    """This machine now; None for what it does not tell. Raises nothing. `root` holds proc, sys, etc."""
+    clock_khz = _read_number(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    millidegrees = _read_number(root / "sys/class/thermal/thermal_zone0/temp")
+    return Environment(
+        host=platform.node(),
+        machine=platform.machine(),
+        cpu=_cpu_model(root),
+        cores=os.cpu_count() or 1,
+        os=_os_name(root),
+        python=platform.python_version(),
+        runtime=runtime_name(),
+        delegate="XNNPACK",
+        governor=_read_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        clock_mhz=None if clock_khz is None else clock_khz / 1e3,
+        temperature_c=None if millidegrees is None else millidegrees / 1e3,
+        throttled=_read_throttled(),
+    )
+
+
+def runtime_name() -> str:
+    """Name and version of the interpreter, such as "ai-edge-litert 2.3.0"."""
+    # Here and not above: it takes a tenth of the time that `import edge` may take.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"ai-edge-litert {version('ai-edge-litert')}"
+    except PackageNotFoundError:
+        return "ai-edge-litert not installed"
+
+
+def throttling_now(throttled: str | None) -> list[str]:
+    """What holds the processor back now, from the firmware's word ("0x50005"); [] for nothing."""
+    if throttled is None:
+        return []
+    flags = int(throttled, 16)
+    return [meaning for bit, meaning in _THROTTLE_BITS.items() if flags >> bit & 1]
+
+
+def _cpu_model(root: Path) -> str:
+    # ARM kernels name the board under "Model" and give no "model name".
+    board = _read_text(root / "sys/firmware/devicetree/base/model")
+    if board is not None:
+        return board
+    for line in (_read_text(root / "proc/cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model") and value.strip():
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _os_name(root: Path) -> str:
+    for line in (_read_text(root / "etc/os-release") or "").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip('"') + f", {platform.system()} {platform.release()}"
+    return f"{platform.system()} {platform.release()}"
+
+
+def _read_throttled() -> str | None:
+    command = shutil.which("vcgencmd")
+    if command is None:
+        return None
+    try:
+        text = subprocess.run(
+            [command, "get_throttled"], capture_output=True, text=True, timeout=5, check=True
+        ).stdout
+        word = text.strip().partition("=")[2]
+        int(word, 16)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return word
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        # The device tree's strings end with a NUL.
+        return path.read_text(encoding="utf-8", errors="replace").strip().rstrip("\0") or None
+    except OSError:
+        return None
+
+
+def _read_number(path: Path) -> float | None:
+    try:
+        return float(_read_text(path) or "")
+    except ValueError:
+        return None

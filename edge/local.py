@@ -1,0 +1,249 @@
+"""The device that is this machine: a bad model takes only its own child process along."""
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import child
+from edge.environment import read_environment, throttling_now
+from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError, one_line
+from edge.interpreter import check_header, check_images
+from edge.measurement import Environment, Measurement, MeasurePlan, Window, build_record
+from edge.meter import Meter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
+
+# Python and the runtime start in 1 s on a laptop and in 10 s on a Pi with a slow card; the rest is for a busy
+# machine.
+START_ALLOWANCE_S = 60.0
+# The unpruned net takes about 0.1 s an image on a Pi 3B+: a candidate that needs twice and a half that is no
+# candidate.
+SLOWEST_IMAGE_S = 0.25
+_PAUSE_S = 1.0
+_CRASHES = frozenset(
+    {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
+)
+_CHILD_ERRORS: dict[str, type[EdgeError]] = {
+    kind.__name__: kind for kind in (InfeasibleError, InvalidMeasurementError, UnavailableError)
+}
+
+
+class LocalDevice:
+    """Measures on this machine, each model in a fresh child process.
+
+    `meter` stays the caller's to open and close; without one, power and energy are not measured.
+    """
+
+    def __init__(
+        self,
+        meter: Meter | None = None,
+        start_allowance_s: float = START_ALLOWANCE_S,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.url = "local:"
+        self._meter = meter
+        self._start_allowance_s = start_allowance_s
+        self._sleep = sleep
+
+    def environment(self) -> Environment:
+        """This machine now. Raises nothing."""
+        return read_environment()
+
+    def measure(self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8]) -> Measurement:
+        """See `edge.device.Device.measure`. A doubtful measurement is repeated once after a pause."""
+        check_header(model)
+        check_images(images)
+        measurement = self._measure_once(model, plan, images)
+        if find_fault(measurement) is not None:
+            self._sleep(_PAUSE_S)
+            measurement = self._measure_once(model, plan, images)
+        fault = find_fault(measurement)
+        if fault is not None:
+            raise InvalidMeasurementError(fault)
+        return measurement
+
+    def predict(self, model: bytes, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """See `edge.device.Device.predict`."""
+        check_header(model)
+        check_images(images)
+        limit_s = self._start_allowance_s + len(images) * SLOWEST_IMAGE_S
+        _, labels = _run_job(model, images, {"task": "predict"}, limit_s)
+        if labels is None:
+            raise UnavailableError(
+                "the predicting process left no labels: is the temporary folder cleaned by others?"
+            )
+        return labels
+
+    def close(self) -> None:
+        """Nothing is held between two calls."""
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _measure_once(self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8]) -> Measurement:
+        limit_s = time_limit_s(plan, len(images), self._start_allowance_s)
+        result, _ = _run_job(model, images, {"task": "measure", "plan": plan.to_dict()}, limit_s)
+        return Measurement(
+            sha256=hashlib.sha256(model).hexdigest(),
+            model_bytes=len(model),
+            plan=plan,
+            windows=tuple(self._weigh(build_record(Window, window)) for window in result["windows"]),
+            peak_memory_mb=result["peak_memory_mb"],
+            memory_growth_mb=result["memory_growth_mb"],
+            load_ms=result["load_ms"],
+            environment=build_record(Environment, result["environment"]),
+            device=self.url,
+            meter="none" if self._meter is None else self._meter.url,
+            estimated=self._meter is not None and self._meter.estimated,
+        )
+
+    def _weigh(self, window: Window) -> Window:
+        if self._meter is None:
+            return window
+        power = self._meter.power(window.start_s, window.end_s)
+        return replace(window, power_w=power.mean_w, max_power_w=power.max_w)
+
+
+def time_limit_s(plan: MeasurePlan, images: int, start_allowance_s: float = START_ALLOWANCE_S) -> float:
+    """Seconds after which a measuring child counts as hung:
+
+    start allowance + warm-up + windows x (window_s + slowest image) + passes x images x slowest image.
+    """
+    timed_s = plan.windows * (plan.window_s + SLOWEST_IMAGE_S) + plan.passes * images * SLOWEST_IMAGE_S
+    return start_allowance_s + plan.warmup_s + SLOWEST_IMAGE_S + timed_s
+
+
+def find_fault(measurement: Measurement) -> str | None:
+    """Why a measurement cannot be trusted, with the remedy; None when it can."""
+    throttling = throttling_now(measurement.environment.throttled)
+    if throttling:
+        return (
+            f"the processor is held back ({', '.join(throttling)}): let it cool down or use a stronger supply"
+        )
+    limit = measurement.plan.max_spread
+    if measurement.spread > limit:
+        return (
+            f"the windows' mean latencies spread over {measurement.spread:.0%} of their median, "
+            f"the limit is {limit:.0%}: close other programs or raise the plan's max_spread"
+        )
+    return None
+
+
+def child_command(folder: Path) -> list[str]:
+    """What is started for a job folder; tests put a crashing or hanging program here."""
+    return [sys.executable, "-m", "edge.child", str(folder)]
+
+
+def _run_job(
+    model: bytes, images: NDArray[np.uint8], job: dict[str, Any], limit_s: float
+) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
+    """One job from writing its folder to reading the result and, for a prediction, the labels."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="thrones-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            (folder / child.MODEL).write_bytes(model)
+            np.save(folder / child.IMAGES, images)
+            text = json.dumps({**job, "parent_pid": os.getpid()})
+            (folder / child.JOB).write_text(text, encoding="utf-8")
+            _run_child(folder, limit_s)
+            result = _read_result(folder)
+            labels = folder / child.LABELS
+            return result, (np.load(labels) if labels.exists() else None)
+    except OSError as error:
+        reason = "is full" if error.errno == errno.ENOSPC else "cannot be used"
+        raise UnavailableError(
+            f"temporary folder {tempfile.gettempdir()} {reason} ({one_line(error)}): free space or set TMPDIR"
+        ) from error
+
+
+def _run_child(folder: Path, limit_s: float) -> None:
+    """Runs the child to its end. Raises InfeasibleError for a crash or overrun, else UnavailableError."""
+    root = str(Path(child.__file__).resolve().parents[1])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    stderr = folder / "stderr.txt"
+    with stderr.open("wb") as sink:
+        try:
+            # A session of its own: Ctrl-C reaches the parent alone, which then ends the child below.
+            process = subprocess.Popen(
+                child_command(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot start {sys.executable} ({one_line(error)}): is memory short?"
+            ) from error
+        try:
+            code = process.wait(timeout=limit_s)
+        except subprocess.TimeoutExpired as error:
+            raise _explain_overrun(limit_s, (folder / child.STARTED).exists()) from error
+        finally:
+            process.kill()
+            process.wait()
+    if code != 0:
+        raise _explain_exit(code, (folder / child.STARTED).exists(), stderr)
+
+
+def _explain_overrun(limit_s: float, started: bool) -> EdgeError:
+    if started:
+        return InfeasibleError(
+            f"the model ran past its time limit of {limit_s:.1f} s and was stopped: it hangs or is too slow"
+        )
+    return UnavailableError(f"the runtime did not load within {limit_s:.1f} s: is the machine overloaded?")
+
+
+def _explain_exit(code: int, started: bool, stderr: Path) -> EdgeError:
+    if code < 0 and -code in _CRASHES and started:
+        name = signal.Signals(-code).name
+        return InfeasibleError(
+            f"the model crashed the interpreter (signal {-code}, {name}): is it damaged? convert it anew"
+        )
+    if code < 0:
+        return UnavailableError(
+            f"the measuring process was ended by signal {-code}, not by the model: is memory short?"
+        )
+    lines = stderr.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = f": {lines[-1].strip()}" if lines else ""
+    return UnavailableError(
+        f"the measuring process failed with exit code {code}, try `{sys.executable} -m edge`{last}"
+    )
+
+
+def _read_result(folder: Path) -> dict[str, Any]:
+    try:
+        result = json.loads((folder / child.RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnavailableError(
+            f"the measuring process left no result ({one_line(error)}): is the disk full?"
+        ) from error
+    if not isinstance(result, dict):
+        raise UnavailableError(
+            f"the measuring process left a {type(result).__name__}, not a result: measure again"
+        )
+    if "error" in result:
+        raise _CHILD_ERRORS.get(result["error"], UnavailableError)(result["message"])
+    return result

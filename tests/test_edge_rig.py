@@ -1,0 +1,70 @@
+"""What stands around a measurement: the environment, the meter, the URLs."""
+
+import pytest
+
+import edge
+from edge.environment import read_environment, throttling_now
+
+
+def test_throttle_words():
+    assert throttling_now(None) == throttling_now("0x0") == throttling_now("0xf0000") == []
+    assert throttling_now("0x8") == ["soft temperature limit"]
+
+
+def test_environment_of_a_pi(tmp_path):
+    for name, text in {
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1400000\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
+        "sys/class/thermal/thermal_zone0/temp": "51540\n",
+        "sys/firmware/devicetree/base/model": "Raspberry Pi 3 Model B Plus Rev 1.3\0",
+        "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = read_environment(tmp_path)
+    assert (found.clock_mhz, found.governor, found.temperature_c) == (1400.0, "performance", 51.54)
+    assert found.cpu == "Raspberry Pi 3 Model B Plus Rev 1.3"
+    assert found.os.startswith("Debian GNU/Linux 12")
+
+
+def test_environment_of_a_machine_that_tells_nothing(tmp_path):
+    found = read_environment(tmp_path)
+    assert (found.clock_mhz, found.governor, found.temperature_c) == (None, None, None)
+    assert found.cpu and found.os
+
+
+def test_the_estimate_meter_says_so():
+    with edge.open_meter("estimate://4.8W") as meter:
+        assert meter.estimated
+        assert meter.url == "estimate://4.8W"
+        assert meter.power(0.0, 1.0) == edge.Power(4.8, 4.8)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "estimate://0W",
+        "estimate://abc",
+        "estimate://nanW",
+        "estimate://61W",
+        "estimate://-1W",
+        "estimate://4.8",
+        "estimate://1e1W",
+        "estimate://4.8W\n",
+        "estimate:",
+        "smartpower://x",
+        "",
+    ],
+)
+def test_a_bad_meter_url_gives_an_example(url):
+    with pytest.raises(edge.UsageError) as caught:
+        edge.open_meter(url)
+    assert "estimate://4.8W" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "local", "local:x", "ssh://pi@raspberrypi.local"])
+def test_a_bad_device_url_lists_what_exists(url):
+    with pytest.raises(edge.UsageError, match="there is: local:"):
+        edge.open_device(url)
