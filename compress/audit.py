@@ -1,0 +1,53 @@
+"""A check of what the converter made: the operators that were asked for and nothing else."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from compress.architecture import Architecture
+from compress.errors import CandidateError
+
+INTEGER = ("int8", "qat_int8", "int16x8")
+
+
+class Operator(Protocol):
+    """One operator of a `.tflite`: its name and the dtypes of its tensors, such as "float32"."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def input_dtypes(self) -> tuple[str, ...]: ...
+    @property
+    def output_dtypes(self) -> tuple[str, ...]: ...
+
+
+def audit(
+    operators: Sequence[Operator], architecture: Architecture, quantization: str, ends: str
+) -> dict[str, int]:
+    """Count the operators; raise CandidateError for one missing, extra, or floating in an integer model.
+
+    Wanted are a convolution for the stem and two for each block, pooling, reshape, dense and softmax. float16
+    adds DEQUANTIZE for its weights; an integer model QUANTIZE and DEQUANTIZE at the ends that are declared
+    float or uint8. int16x8 always has float ends.
+    """
+    counts = Counter(operator.name for operator in operators)
+    blocks = len(architecture.blocks)
+    wanted = Counter({"CONV_2D": 1 + blocks, "DEPTHWISE_CONV_2D": blocks})
+    wanted.update(("AVERAGE_POOL_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"))
+    allowed = {"AVERAGE_POOL_2D", "MEAN", "RESHAPE"}  # which of them pools a 1x1 map, the converter decides
+    if quantization == "float16":
+        allowed.add("DEQUANTIZE")
+    if quantization in INTEGER:
+        allowed |= {"QUANTIZE", "DEQUANTIZE"}
+    for name in sorted(set(counts) | set(wanted)):
+        if name not in allowed and counts[name] != wanted[name]:
+            raise CandidateError(f"the converted model has {counts[name]} x {name}, wanted {wanted[name]}")
+    if quantization in INTEGER:
+        for operator in operators:
+            floats = [d for d in (*operator.input_dtypes, *operator.output_dtypes) if d.startswith("float")]
+            at_the_ends = operator.name in ("QUANTIZE", "DEQUANTIZE") and ends == "float32"
+            if floats and not at_the_ends:
+                raise CandidateError(
+                    f"{operator.name} computes in {floats[0]}; a full-integer model must not"
+                )
+    return dict(sorted(counts.items()))

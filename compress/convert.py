@@ -1,0 +1,154 @@
+"""From a trained network to a `.tflite`: the six quantizations, in a process of its own.
+
+The converter can end the whole process on a graph that it does not like, and it can take for ever; so it runs
+in a child that is asked over a pipe, kept for the next model, and killed when it does not answer in time.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from compress.architecture import IMAGE_SIZE, Architecture
+from compress.data import Images
+from compress.errors import CandidateError, one_line
+from compress.network import Weights
+
+CALIBRATED = ("int8", "int16x8")
+"""The quantizations whose ranges come from calibration images; qat_int8 has learnt its own."""
+
+
+@dataclass(frozen=True)
+class ConversionJob:
+    """A network as its architecture and weights, and what to make of it.
+
+    weights: those of `network.build(architecture)`, or of its quantization-aware form for `qat_int8`.
+    calibration: uint8 (N, 32, 32, 3), training images; needed for int8 and int16x8.
+    """
+
+    architecture: Architecture
+    weights: Weights
+    quantization: str
+    ends: str = "float32"
+    calibration: Images | None = None
+
+
+class Converter:
+    """The child process; use it in a `with`. One conversion at a time."""
+
+    def __init__(self, time_limit_s: float = 300.0) -> None:
+        self.time_limit_s = time_limit_s
+        self._process: Any = None
+        self._pipe: Any = None
+
+    def __enter__(self) -> "Converter":
+        self._start()  # now, so that TensorFlow loads while the base is being measured
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def convert(self, job: ConversionJob) -> bytes:
+        """The flatbuffer for batches of one, uint8/int8/float32 (1, 32, 32, 3) to (1, 10).
+
+        Raises CandidateError when the converter refuses, dies, or exceeds the time limit.
+        """
+        if self._process is None or not self._process.is_alive():  # what ended it was not this model
+            self._stop()
+            self._start()
+        try:
+            self._pipe.send(job)
+            if not self._pipe.poll(self.time_limit_s):
+                raise CandidateError(
+                    f"the converter did not end within {self.time_limit_s:g} s; raise the limit"
+                )
+            answer = self._pipe.recv()
+        except (EOFError, OSError) as error:  # OSError also when it dies in the middle of its answer
+            self._process.join(5)
+            code = self._process.exitcode
+            self._stop()
+            raise CandidateError(f"the converter died on this model (exit code {code})") from error
+        except BaseException:  # an answer that still comes must not be taken for the next model's
+            self._stop()
+            raise
+        if isinstance(answer, str):
+            raise CandidateError(f"the converter refused this model: {answer}")
+        return bytes(answer)
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            self._process = None
+
+
+def _serve(pipe: Any) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the converter's own lines would tear the progress display
+    # Ctrl-C is for the parent, which ends this process as it sees fit.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from compress import tf as _  # noqa: F401  load TensorFlow before the first job arrives
+
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:  # the parent is gone
+            return
+        try:
+            pipe.send(convert(job))
+        except Exception as error:  # noqa: BLE001  whatever the converter raises is about this candidate
+            pipe.send(f"{type(error).__name__}: {one_line(error)}")
+
+
+def convert(job: ConversionJob) -> bytes:
+    """Convert in this very process; see `Converter.convert`."""
+    from compress.network import build
+    from compress.quantize import quantization_aware
+    from compress.tf import tf
+
+    network = build(job.architecture)
+    if job.quantization == "qat_int8":
+        network = quantization_aware(network)
+    network.set_weights(job.weights)
+    signature = tf.TensorSpec((1, IMAGE_SIZE, IMAGE_SIZE, 3), tf.float32)
+    function = tf.function(lambda image: network(image, training=False)).get_concrete_function(signature)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
+    # Through a SavedModel the same bytes take ten times as long.
+    converter.experimental_lower_to_saved_model = False
+    if job.quantization != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if job.quantization == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if job.quantization in CALIBRATED:
+        if job.calibration is None or not len(job.calibration):
+            raise ValueError(f"{job.quantization} needs calibration images, got none")
+        images = job.calibration
+
+        def representative() -> Iterator[list[Any]]:
+            for image in images:
+                yield [image[None].astype(np.float32)]
+
+        converter.representative_dataset = representative
+    operators = tf.lite.OpsSet
+    if job.quantization == "int8":
+        converter.target_spec.supported_ops = [operators.TFLITE_BUILTINS_INT8]
+    if job.quantization == "int16x8":
+        wanted = operators.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [wanted]
+    if job.quantization in ("int8", "qat_int8"):
+        converter.inference_input_type = converter.inference_output_type = getattr(tf, job.ends)
+    return bytes(converter.convert())

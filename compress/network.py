@@ -1,0 +1,103 @@
+"""MobileNet-v1 as a Keras Sequential: build it, read its architecture back, save and load its weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.architecture import CLASSES, IMAGE_SIZE, Architecture, Block
+from compress.errors import UsageError, one_line
+from compress.tf import keras
+
+Weights = list[NDArray[np.float32]]
+
+
+def build(architecture: Architecture) -> Any:
+    """An untrained network: float32 (N, 32, 32, 3), raw 0..255 in, probabilities float32 (N, 10) out.
+
+    For `BASE` these are the 85 layers of the course's network, in its order: Conv2D, BatchNormalization
+    (epsilon 1e-5, momentum 0.1 in the Keras sense), ReLU; per block DepthwiseConv2D, BatchNormalization,
+    ReLU, Conv2D, BatchNormalization, ReLU; AveragePooling2D, Flatten, Dense, Softmax. Convolutions are `same`
+    and without bias.
+    """
+    layers = keras.layers
+
+    def normalise() -> list[Any]:
+        return [layers.BatchNormalization(epsilon=1e-5, momentum=0.1), layers.ReLU()]
+
+    network = keras.Sequential([keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))])
+    stem = layers.Conv2D(architecture.stem_width, 3, architecture.stem_stride, padding="same", use_bias=False)
+    stack = [stem, *normalise()]
+    for block in architecture.blocks:
+        stack += [layers.DepthwiseConv2D(3, block.stride, padding="same", use_bias=False), *normalise()]
+        stack += [layers.Conv2D(block.width, 1, padding="same", use_bias=False), *normalise()]
+    stack += [layers.AveragePooling2D(architecture.final_size, name="avg_pool"), layers.Flatten()]
+    stack += [layers.Dense(CLASSES), layers.Softmax()]
+    for layer in stack:
+        network.add(layer)
+    return network
+
+
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "Conv2D": {"use_bias": False, "activation": "linear"},
+    "DepthwiseConv2D": {"use_bias": False, "activation": "linear", "padding": "same", "kernel_size": (3, 3)},
+    "BatchNormalization": {"epsilon": 1e-5},
+    "ReLU": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0},
+}
+"""What `build` gives a layer and its weights do not tell: a copy without it would compute something else."""
+
+
+def architecture_of(network: Any) -> Architecture:
+    """The architecture of a network that `build` made, or that was loaded with the same layers.
+
+    Raises UsageError when the layers are not those of a MobileNet-v1.
+    """
+    kinds = [type(layer).__name__ for layer in network.layers]
+    block_kinds = 2 * ["BatchNormalization", "ReLU"]
+    block_kinds = ["DepthwiseConv2D", *block_kinds[:2], "Conv2D", *block_kinds[2:]]
+    blocks, rest = divmod(len(kinds) - 7, 6)
+    stem_kinds, end_kinds = ["Conv2D", *block_kinds[1:3]], ["AveragePooling2D", "Flatten", "Dense"]
+    wanted = [*stem_kinds, *blocks * block_kinds, *end_kinds]
+    if rest or kinds[:-1] != wanted:
+        raise UsageError(
+            f"the network's {len(kinds)} layers are not those of a MobileNet-v1 (Conv2D, BatchNormalization, "
+            "ReLU, then blocks of six); only networks from compress.network.build can be pruned"
+        )
+    for number, layer in enumerate(network.layers):
+        for setting, value in _SETTINGS.get(type(layer).__name__, {}).items():
+            found = layer.get_config()[setting]
+            if found != value:
+                raise UsageError(
+                    f"layer {number} ({layer.name}) has {setting} {found}, wanted {value} as in a network "
+                    "from compress.network.build; build one and train it"
+                )
+    return Architecture(
+        stem_width=network.layers[0].filters,
+        stem_stride=network.layers[0].strides[0],
+        blocks=tuple(
+            Block(network.layers[6 * k + 6].filters, network.layers[6 * k + 3].strides[0])
+            for k in range(blocks)
+        ),
+    )
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Write kernels as float16; vectors (BatchNorm, bias) stay float32: variances exceed float16's range."""
+    arrays = [array.astype(np.float16) if array.ndim > 1 else array for array in weights]
+    with path.open("wb") as file:  # given a path, savez appends .npz to a name without it
+        np.savez(file, *arrays)
+
+
+def load_weights(path: Path) -> Weights:
+    """Read what `save_weights` wrote, as float32 in Keras' order.
+
+    Raises UsageError when the file is missing or no such archive.
+    """
+    try:
+        with np.load(path) as archive:
+            return [archive[f"arr_{n}"].astype(np.float32) for n in range(len(archive.files))]
+    except Exception as error:  # a damaged archive raises zipfile's, zlib's, numpy's or the system's
+        raise UsageError(
+            f"{path}: no network weights ({one_line(error)}); run `thrones pretrain` to make them"
+        ) from error

@@ -1,0 +1,37 @@
+"""TensorFlow and Keras 2, imported in one place, quietly.
+
+TensorFlow writes lines about GPUs, oneDNN and CPU flags straight to the process's stderr, on import and when it first
+looks for devices, whatever TF_CPP_MIN_LOG_LEVEL says. They would tear every progress display, so stderr is closed to
+it for that moment; an import that fails still raises.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tensorflow-model-optimization knows Keras 2 only
+
+with _quiet_stderr():
+    import tensorflow as tf
+    import tf_keras as keras
+
+    tf.config.list_physical_devices()
+
+tf.get_logger().setLevel("ERROR")
+
+__all__ = ["keras", "tf"]

@@ -1,0 +1,103 @@
+"""Training the base: resumed after a kill, tied to its data, plan and seed, and described beside the weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import architecture, random_images
+
+from compress import pretrain as module
+from compress.data import Dataset
+from compress.errors import UsageError
+from compress.network import build, load_weights
+from compress.pretrain import Cycle, pretrain
+from compress.train import Epoch, accuracy
+
+SHAPE = architecture(3, 4, stem_stride=4)
+CYCLES = (
+    Cycle(epochs=2, learning_rate=0.02, batch_size=16),
+    Cycle(epochs=2, learning_rate=0.01, batch_size=16, all_images=True),
+)
+
+
+@pytest.fixture(autouse=True)
+def small_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BASE", SHAPE)
+
+
+@pytest.fixture
+def data() -> Dataset:
+    images, labels = random_images(64), np.arange(64) % 10
+    parts = [(images[a:b], labels[a:b]) for a, b in ((0, 40), (40, 52), (52, 64))]
+    return Dataset("noise", "here", parts[0], parts[1], parts[2], flip=False, rule_percent=0.0)
+
+
+class _Killed(Exception):
+    pass
+
+
+def _kill_after(number: int) -> Any:
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == number:
+            raise _Killed
+
+    return stop
+
+
+@pytest.mark.parametrize("last", [1, 2, 3], ids=["first cycle", "between the cycles", "second cycle"])
+def test_a_killed_run_goes_on_where_it_stopped(data: Dataset, tmp_path: Path, last: int) -> None:
+    whole = pretrain(data, tmp_path / "whole.npz", CYCLES)
+    with pytest.raises(_Killed):
+        pretrain(data, tmp_path / "cut.npz", CYCLES, on_epoch=_kill_after(last))
+    assert not (tmp_path / "cut.npz").exists()
+    trained: list[int] = []
+    resumed = pretrain(data, tmp_path / "cut.npz", CYCLES, on_epoch=lambda epoch: trained.append(epoch.number))
+    assert trained == [1, 2, 3, 4][last:]
+    assert [epoch.number for epoch in resumed.history] == [1, 2, 3, 4]
+    assert [e.loss for e in resumed.history] == pytest.approx([e.loss for e in whole.history], rel=1e-3)
+    for one, other in zip(
+        load_weights(tmp_path / "cut.npz"), load_weights(tmp_path / "whole.npz"), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "cut.json",
+        "cut.npz",
+        "whole.json",
+        "whole.npz",
+    ]
+
+
+def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(data: Dataset, tmp_path: Path) -> None:
+    out, checkpoint = tmp_path / "base.npz", tmp_path / "base.checkpoint.npz"
+    with pytest.raises(_Killed):
+        pretrain(data, out, CYCLES, seed=1, on_epoch=_kill_after(1))
+    with pytest.raises(UsageError, match="belongs to another data set, seed or cycles; remove it"):
+        pretrain(data, out, CYCLES, seed=2)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:2000])
+    with pytest.raises(UsageError, match="base.checkpoint.npz is damaged .*; remove it"):
+        pretrain(data, out, CYCLES, seed=1)
+
+
+def test_the_json_tells_how_the_saved_weights_came_about(data: Dataset, tmp_path: Path) -> None:
+    cycle = Cycle(epochs=1, learning_rate=0.02, batch_size=16)
+    result = pretrain(data, tmp_path / "new" / "base", (cycle,), seed=5)  # a folder to make, a name without .npz
+    told = json.loads((tmp_path / "new" / "base.json").read_text())
+    assert (told["data"], told["data_key"], told["seed"]) == ("noise", data.key, 5)
+    assert told["cycles"][0]["learning_rate"] == 0.02
+    assert told["history"] == [
+        {"number": 1, "loss": result.history[0].loss, "accuracy": result.history[0].accuracy}
+    ]
+    network = build(SHAPE)
+    network.set_weights(load_weights(tmp_path / "new" / "base"))
+    assert told["test_accuracy"] == accuracy(network, *data.test)
+    assert told["validation_accuracy"] == accuracy(network, *data.validation)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_training(data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    trained: list[Epoch] = []
+    with pytest.raises(UsageError, match="choose another place with --out"):
+        pretrain(data, tmp_path / "file" / "base.npz", CYCLES, on_epoch=trained.append)
+    assert not trained
