@@ -1,0 +1,52 @@
+"""What a candidate is worth on a road, and what it can no longer reach: pure arithmetic, no Optuna."""
+
+import math
+from collections.abc import Sequence
+
+from edge import Measurement
+
+ANNEALING_GAIN = 8.0
+"""Points of accuracy that the end of a cosine decay brings on top of the trend, generously: the curves of
+`thrones report` show 3 to 6."""
+
+
+def objective(road: str, measurement: Measurement, accuracy_percent: float) -> float:
+    """The value that the road optimises: ms, mJ, or accuracy in percent / (ms x mJ)."""
+    if road == "latency":
+        return measurement.latency_ms
+    energy_mj = measurement.energy_mj
+    if energy_mj is None:
+        raise ValueError(f"road {road} needs a meter, the measurement has no energy")
+    return energy_mj if road == "energy" else accuracy_percent / (measurement.latency_ms * energy_mj)
+
+
+def is_better(road: str, value: float, than: float) -> bool:
+    """Whether `value` wins against `than` on the road."""
+    return value > than if road == "fom" else value < than
+
+
+def required_percent(rule_percent: float, sigmas: float, validation_images: int, test_images: int) -> float:
+    """The validation accuracy to ask for so that the test accuracy keeps the rule.
+
+    Both are binomial counts of one true accuracy; the standard deviation of their difference at the rule is
+    sqrt(p (1 - p) (1 / validation + 1 / test)). `sigmas` of it are added; 100 is the most that can be asked for.
+    """
+    share = rule_percent / 100
+    sigma = math.sqrt(share * (1 - share) * (1 / validation_images + 1 / test_images))
+    return min(100.0, rule_percent + sigmas * sigma * 100)
+
+
+def reachable_percent(curve: Sequence[float], epochs: int) -> float:
+    """An upper estimate of the accuracy after all `epochs`, from the accuracies after the first few.
+
+    Learning curves rise about evenly with the logarithm of the epochs: the gain since half as many epochs is granted
+    again for each doubling left, and ANNEALING_GAIN on top. Before the second epoch nothing is known: 100.
+    """
+    done = len(curve)
+    if done >= epochs:
+        return curve[-1]
+    if done < 2:
+        return 100.0
+    best = max(curve)
+    per_doubling = max(0.0, best - curve[done // 2 - 1])
+    return min(100.0, best + per_doubling * math.log2(epochs / done) + ANNEALING_GAIN)

@@ -1,0 +1,271 @@
+"""The `thrones` command. Heavy imports stand inside the commands, so that `--help` comes at once."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.failures import fail, one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.config import StudyConfig
+    from search.results import StudyResults
+
+app = typer.Typer(
+    name="thrones",
+    help="Search for the compressed MobileNet-v1 that wins a road: lowest latency, lowest energy or highest FoM, "
+    "with the accuracy that the rule asks for.",
+    epilog="Example: thrones run studies/latency.toml, then thrones best studies/latency.toml",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Study = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="A study file; see studies/.")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="CIFAR-10: a cifar-10-batches-py folder or an .npz (or set THRONES_DATA)."),
+]
+Test = Annotated[
+    Path | None, typer.Option("--test-deployment", help="The course's folder of PNGs, used as the test set.")
+]
+Runs = Annotated[Path, typer.Option("--runs", help="Where studies keep what they find.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]
+
+
+@app.command(epilog="Example: thrones run studies/latency.toml --data ~/cifar-10-batches-py --minutes 30")
+def run(
+    study: Study,
+    data: Data = None,
+    test: Test = None,
+    runs: Runs = Path("runs"),
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.01, help="End after so many minutes, whatever the study says.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a study, or go on with it where it stopped; end with the best candidate beside the unpruned base.
+
+    Ctrl-C stops it; the same command goes on. Nothing but the running trial is lost, and that one is tried again.
+    """
+    from search.images import study_and_data
+
+    config, found = study_and_data(study, runs, data, test)  # before the imports below, which take seconds
+    if minutes is not None:
+        config = config.model_copy(update={"budget": config.budget.model_copy(update={"minutes": minutes})})
+    console = _console(as_json)
+    console.print(f"Study {config.name}, road {config.road}, on {found}", soft_wrap=True)
+    import optuna
+
+    from search.progress import Progress
+    from search.space import starting_params
+
+    starting_params(config)  # what is wrong with the file or the folder is told before TensorFlow loads
+    config.folder.mkdir(parents=True, exist_ok=True)
+    from search.study import run_study
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with Progress(console, config.budget.minutes) as progress:
+        finished = run_study(config, found.data, progress)
+    results = _report(finished, config)
+    if as_json:
+        _print_json(results)
+    else:
+        _show(console, results, config)
+    console.print(f"This was {found}", soft_wrap=True)
+
+
+@app.command(epilog="Example: thrones status studies/latency.toml")
+def status(study: Study, runs: Runs = Path("runs"), as_json: Json = False) -> None:
+    """Show how far a study is: its trials, the best so far, and why the others were given up."""
+    results = _results(study, runs)[0]
+    if as_json:
+        _print_json(results)
+        return
+    from search.tables import trials_table
+
+    _console().print(trials_table(results, last=30))
+
+
+@app.command(epilog="Example: thrones best studies/latency.toml --out model.tflite")
+def best(
+    study: Study,
+    runs: Runs = Path("runs"),
+    out: Annotated[Path | None, typer.Option("--out", help="Write the best model's .tflite there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the best candidate beside the unpruned base, layer by layer, and write its .tflite with --out."""
+    results, stored, config = _results(study, runs)
+    if results.best is None:
+        fail(f"{study}: no trial keeps the rule yet; go on with `thrones run {study}`")
+    if out is not None:
+        from search.cache import write_at_once
+
+        key = stored.trials[results.best_trial].user_attrs["artifact model.tflite"]
+        write_at_once(out, (config.folder / "artifacts" / key).read_bytes())
+    if as_json:
+        _print_json(results)
+        return
+    from search.tables import comparison_table, layers_table
+
+    console = _console()
+    console.print(comparison_table(results), layers_table(results))
+    if out is not None:
+        console.print(f"wrote {out}")
+
+
+@app.command(epilog="Example: thrones report studies/latency.toml")
+def report(study: Study, runs: Runs = Path("runs")) -> None:
+    """Write the study's report.html and trials.csv anew, also while the study runs."""
+    from search.report import write_csv, write_report
+
+    results, _, config = _results(study, runs)
+    typer.echo(write_report(results, config.folder))
+    typer.echo(write_csv(results, config.folder))
+
+
+@app.command(epilog="Example: thrones pretrain --data ~/cifar-10-batches-py --out mine.npz")
+def pretrain(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="cifar10, digits or the path of an .npz.")] = "cifar10",
+    data: Data = None,
+    out: Annotated[Path, typer.Option("--out", help="Where the weights go; .json beside it.")] = Path("base.npz"),
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """Train the unpruned base from nothing; a killed run goes on after its last whole epoch.
+
+    On CIFAR-10 this takes an hour or two on two cores.
+    """
+    from compress.pretrain import cycles_for
+    from compress.pretrain import pretrain as train_base
+    from search.images import find
+    from search.progress import Progress
+
+    console = _console()
+    images = find(name, data).data
+    cycles = cycles_for(images)
+    epochs = sum(cycle.epochs for cycle in cycles)
+    console.print(f"training the base on {images.name} from {images.source}: {epochs} epochs", soft_wrap=True)
+    with Progress(console, 0) as progress:
+        progress.phase(f"epoch 1/{epochs}")
+
+        def show(epoch: Any) -> None:
+            progress.line(f"epoch {epoch.number:3d}/{epochs}  loss {epoch.loss:.3f}  {epoch.accuracy:.2f} %")
+            progress.phase(f"epoch {epoch.number + 1}/{epochs}")
+
+        result = train_base(images, out, cycles, seed, show)
+    console.print(
+        f"{out}: {result.test_accuracy:.2f} % on {len(images.test[0]):,} test images, "
+        f"{result.validation_accuracy:.2f} % on the validation images, {result.seconds / 60:.0f} minutes"
+    )
+
+
+@app.command(epilog="Example: thrones data --data ~/cifar-10-batches-py")
+def data(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="cifar10, digits or the path of an .npz.")] = "cifar10",
+    data: Data = None,
+    test: Test = None,
+    as_json: Json = False,
+) -> None:
+    """Show where CIFAR-10 was looked for, what was found, and how the images are split."""
+    from compress.data import places
+    from search.images import find
+
+    looked = places(data) if name == "cifar10" else []
+    if not as_json:  # before the search, so that they are told where it fails
+        for what, path, there in looked:
+            typer.echo(f"{'found  ' if there else 'nothing'}  {what}: {path}")
+    found = find(name, data, test)
+    images = found.data
+    counts = {"train": len(images.train[0]), "validation": len(images.validation[0]), "test": len(images.test[0])}
+    if as_json:
+        asked = [{"place": what, "path": str(path), "found": there} for what, path, there in looked]
+        about = {"looked": asked, "data": images.name, "source": images.source, "key": images.key, "images": counts}
+        typer.echo(json.dumps(about, indent=1))
+        return
+    typer.echo(found)
+    typer.echo(", ".join(f"{count:,} {part}" for part, count in counts.items()) + f" images; key {images.key}")
+
+
+@app.command(epilog="Example: thrones measure model.tflite --plan final --threads 2")
+def measure(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.tflite")],
+    plan: Annotated[str, typer.Option("--plan", help="search (a second) or final (a minute and more).")] = "search",
+    threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
+    meter: Annotated[str, typer.Option("--meter")] = "estimate://4.8W",
+    name: Annotated[str, typer.Option("--images", help="cifar10, digits, an .npz, or none.")] = "none",
+    data: Data = None,
+    test: Test = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a .tflite on this host: latency, energy, memory, and with --images its accuracy on the test set."""
+    from edge.__main__ import main
+
+    arguments = ["measure", str(model), "--plan", plan, "--threads", str(threads), "--meter", meter]
+    arguments += ["--json"] if as_json else []
+    if name == "none":
+        raise typer.Exit(main(arguments))
+    import tempfile
+
+    import numpy as np
+
+    from search.images import find
+
+    images = find(name, data, test).data
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "test.npz"
+        np.savez(path, x=images.test[0], y=images.test[1])
+        code = main([*arguments, "--images", str(path)])
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command; bad input ends with one line and exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with one_line():
+        app()
+
+
+def _console(to_stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=to_stderr, highlight=False, markup=False)  # markup would swallow [budget]
+
+
+def _results(study: Path, runs: Path) -> "tuple[StudyResults, Any, StudyConfig]":
+    from search.config import load_config
+
+    config = load_config(study, runs)
+    from search.collect import collect
+    from search.storage import load_study
+
+    stored = load_study(config)
+    return collect(stored, config), stored, config
+
+
+def _report(study: Any, config: "StudyConfig") -> "StudyResults":
+    from search.collect import collect
+    from search.report import write_csv, write_report
+
+    results = collect(study, config)
+    write_report(results, config.folder)
+    write_csv(results, config.folder)
+    return results
+
+
+def _show(console: "Console", results: "StudyResults", config: "StudyConfig") -> None:
+    from search.tables import comparison_table
+
+    console.print(comparison_table(results))
+    if results.best is None:
+        console.print("no trial kept the rule; run the same command again to go on, or raise [budget]")
+    console.print(f"report: {config.folder / 'report.html'}", soft_wrap=True)
+
+
+def _print_json(results: "StudyResults") -> None:
+    from search.tables import figures_dict
+
+    typer.echo(json.dumps(figures_dict(results), indent=1))

@@ -1,0 +1,110 @@
+"""Read a study out of its storage, once, into plain data for tables and the report."""
+
+import json
+from typing import Any
+
+import optuna
+
+from compress.spec import CompressionSpec
+from edge import Measurement
+from search.config import StudyConfig
+from search.results import Figures, StudyResults, TrialResult
+from search.storage import best_trial
+
+IMPORTANCE_TRIALS = 8
+"""Fewer complete trials than this say nothing of what matters."""
+
+
+def collect(study: optuna.Study, config: StudyConfig) -> StudyResults:
+    """Everything that the study has found so far."""
+    about = study.user_attrs
+    best = best_trial(study)
+    comparison: dict[str, Any] = about.get("comparison", {})
+    base_spec = CompressionSpec()
+    base = best_figures = None
+    if "base" in comparison:
+        base = _figures("unpruned base", comparison["base"], base_spec, "test")
+    # A comparison of an earlier run does not speak of a candidate that was found since.
+    compared = best is not None and comparison.get("trial") == best.number
+    if best is not None:
+        spec = CompressionSpec.from_dict(best.user_attrs["spec"])
+        if compared:
+            best_figures = _figures(f"trial {best.number}", comparison["best"], spec, "test")
+        else:
+            best_figures = _trial_figures(best, spec)
+    return StudyResults(
+        name=config.name,
+        road=config.road,
+        data=about.get("data", config.data),
+        data_source=about.get("data source", ""),
+        rule_percent=about.get("rule_percent", 0.0),
+        required_percent=about.get("required_percent", 0.0),
+        device=config.device,
+        meter=config.meter,
+        environment=about.get("environment", {}),
+        base=base,
+        best=best_figures,
+        best_trial=None if best is None else best.number,
+        compared=compared,
+        base_architecture=base_spec.architecture(),
+        importances=_importances(study),
+        trials=tuple(_trial(trial) for trial in study.get_trials(deepcopy=False)),
+    )
+
+
+def _figures(name: str, measured: dict[str, Any], spec: CompressionSpec, accuracy_of: str) -> Figures:
+    measurement = Measurement.from_json(json.dumps(measured["measurement"]))
+    return Figures(
+        name=name,
+        accuracy_percent=measured["test_accuracy_percent" if accuracy_of == "test" else "accuracy_percent"],
+        accuracy_of=accuracy_of,
+        latency_ms=measurement.latency_ms,
+        p90_ms=measurement.p90_ms,
+        spread=measurement.spread,
+        energy_mj=measurement.energy_mj,
+        power_w=measurement.power_w,
+        estimated=measurement.estimated,
+        peak_memory_mb=measurement.peak_memory_mb,
+        memory_growth_mb=measurement.memory_growth_mb,
+        model_bytes=measurement.model_bytes,
+        parameters=spec.architecture().parameters,
+        macs=spec.architecture().macs,
+        sha256=measurement.sha256,
+        plan=measurement.plan.name,
+    )
+
+
+def _trial_figures(trial: optuna.trial.FrozenTrial, spec: CompressionSpec) -> Figures | None:
+    about = trial.user_attrs
+    if "measurement" not in about or "candidate" not in about:
+        return None
+    measured = {"measurement": about["measurement"], "accuracy_percent": about["candidate"]["accuracy_percent"]}
+    return _figures(f"trial {trial.number}", measured, spec, "validation")
+
+
+def _trial(trial: optuna.trial.FrozenTrial) -> TrialResult:
+    about = trial.user_attrs
+    spec = CompressionSpec.from_dict(about["spec"]) if "spec" in about else None
+    complete = trial.state == optuna.trial.TrialState.COMPLETE
+    return TrialResult(
+        number=trial.number,
+        state=trial.state.name,
+        reason=about.get("reason", ""),
+        feasible=complete and about["constraint"] <= 0,
+        value=trial.value if complete else None,  # Optuna gives a pruned trial its last accuracy
+        figures=None if spec is None else _trial_figures(trial, spec),
+        spec=spec,
+        architecture=None if spec is None else spec.architecture(),
+        operators=about.get("candidate", {}).get("operators", {}),
+        curve=tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values)),
+        seconds=about.get("seconds", {}),
+        params=dict(trial.params),
+    )
+
+
+def _importances(study: optuna.Study) -> dict[str, float]:
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(complete) < IMPORTANCE_TRIALS or len({trial.value for trial in complete}) < 2:
+        return {}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)

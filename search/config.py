@@ -1,0 +1,205 @@
+"""A study file: what it may say, and what it means. An unknown key is an error with a suggestion."""
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from compress.errors import UsageError
+from compress.spec import ENDS, PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
+from edge.measurement import PLANS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROADS = ("latency", "energy", "fom")
+Road = Literal["latency", "energy", "fom"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Rule(_Section):
+    """The least test accuracy, and how far the validation accuracy must be above it.
+
+    accuracy_percent: that of the data set where it is not given (CIFAR-10: 70, digits: 97). margin_sigmas: standard
+    deviations of the difference between a validation and a test accuracy of the sizes at hand.
+    """
+
+    accuracy_percent: float | None = Field(default=None, ge=0, lt=100)
+    margin_sigmas: float = Field(default=2.0, ge=0, le=5)
+
+
+class Budget(_Section):
+    """A study ends after so many trials, or so many minutes of one `thrones run`, whichever comes first."""
+
+    trials: int = Field(default=1000, ge=1)
+    minutes: float = Field(default=120.0, gt=0)
+
+
+class Space(_Section):
+    """What a trial may choose; a list of one entry fixes it."""
+
+    fraction: tuple[float, float] = (0.0, 0.95)
+    round_to: list[int] = Field(default=[1], min_length=1)
+    drop_blocks: bool = True
+    stem_stride: list[Literal[1, 2, 4]] = Field(default=[1, 2], min_length=1)
+    epochs: tuple[int, int] = (4, 20)
+    distill_weight: tuple[float, float] = (0.0, 0.9)
+    quantization: list[str] = Field(default=["float32", "int8"], min_length=1)
+    ends: str = "int8"
+    threads: list[int] = Field(default=[1], min_length=1)
+
+    @model_validator(mode="after")
+    def _ranges(self) -> "Space":
+        low, high = self.fraction
+        if not 0 <= low <= high < 1:
+            raise ValueError(f"fraction must be [low, high] with 0 <= low <= high < 1, got [{low}, {high}]")
+        if not 0 <= self.epochs[0] <= self.epochs[1]:
+            raise ValueError(f"epochs must be [low, high] with 0 <= low <= high, got {list(self.epochs)}")
+        if not 0 <= self.distill_weight[0] <= self.distill_weight[1] <= 1:
+            raise ValueError(f"distill_weight must be [low, high] within 0..1, got {list(self.distill_weight)}")
+        if any(round(end * 10, 6) % 1 for end in self.distill_weight):
+            raise ValueError(f"distill_weight must be multiples of 0.1, got {list(self.distill_weight)}")
+        for name in self.quantization:
+            if name not in QUANTIZATIONS:
+                raise ValueError(f"quantization must be of {', '.join(QUANTIZATIONS)}, got {name}")
+        if self.ends not in ENDS:
+            raise ValueError(f"ends must be one of {', '.join(ENDS)}, got {self.ends}")
+        if min(self.round_to) < 1 or min(self.threads) < 1:
+            raise ValueError(f"round_to and threads must be >= 1, got {self.round_to} and {self.threads}")
+        return self
+
+
+class Training(_Section):
+    """The same for every trial of the study."""
+
+    learning_rate: float = Field(default=0.05, gt=0, le=10)
+    batch_size: int = Field(default=64, ge=1)
+
+
+class Measure(_Section):
+    """The plans: one for each trial, one for the closing comparison of the best candidate with the base."""
+
+    search: str = "search"
+    final: str = "final"
+
+    @model_validator(mode="after")
+    def _plans(self) -> "Measure":
+        for plan in (self.search, self.final):
+            if plan not in PLANS:
+                raise ValueError(f"a plan must be one of {', '.join(PLANS)}, got {plan}")
+        return self
+
+
+class Start(_Section):
+    """A specification to try first; `fractions` is one number for all layers or one for each."""
+
+    fractions: float | list[float] = 0.0
+    round_to: int = 1
+    dropped_blocks: list[int] = []
+    stem_stride: int = 1
+    epochs: int = 4
+    distill_weight: float = 0.0
+    quantization: str = "float32"
+    threads: int = 1
+
+
+class StudyConfig(_Section):
+    """One study file. `data` is cifar10, digits or the path of an .npz.
+
+    `otherwise`: the study file, beside this one, to run where CIFAR-10 is not at hand and cannot be downloaded.
+    """
+
+    name: str = ""
+    road: Road
+    data: str = "cifar10"
+    device: str = "local:"
+    meter: str = "estimate://4.8W"
+    seed: int = Field(default=0, ge=0)
+    folder: Path = Path()
+    otherwise: str | None = None
+    rule: Rule = Rule()
+    budget: Budget = Budget()
+    space: Space = Space()
+    training: Training = Training()
+    measure: Measure = Measure()
+    start: list[Start] = []
+
+    def starts(self) -> list[CompressionSpec]:
+        """The specifications to try first. Raises UsageError when one of them is out of range."""
+        return [self._spec(start) for start in self.start]
+
+    def _spec(self, start: Start) -> CompressionSpec:
+        fractions = start.fractions
+        integer = start.quantization in ("int8", "qat_int8")
+        return CompressionSpec(
+            fractions=tuple(fractions) if isinstance(fractions, list) else (fractions,) * PRUNED_LAYERS,
+            round_to=start.round_to,
+            dropped_blocks=tuple(start.dropped_blocks),
+            stem_stride=start.stem_stride,
+            epochs=start.epochs,
+            learning_rate=self.training.learning_rate,
+            distill_weight=start.distill_weight,
+            quantization=start.quantization,
+            ends=self.space.ends if integer else "float32",
+            threads=start.threads,
+        )
+
+
+def load_config(path: Path, runs: Path = Path("runs")) -> StudyConfig:
+    """Read and check a study file; what it writes goes to `runs/<its name>` unless it names a folder.
+
+    Raises UsageError with file, key, value and remedy.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(str(other) for other in path.parent.glob("*.toml"))) or "none"
+        raise UsageError(f"{path} does not exist; study files there: {known}") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no TOML: {error}") from error
+    values.setdefault("name", path.stem)
+    values.setdefault("folder", runs / path.stem)
+    try:
+        config = StudyConfig.model_validate(values)
+        config.starts()
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_explain(error.errors()[0])}") from error
+    except UsageError as error:
+        raise UsageError(f"{path}: in [[start]]: {error}") from error
+    return config
+
+
+def _explain(error: Any) -> str:
+    *sections, key = error["loc"] or ("",)
+    where = f" in [{'.'.join(str(part) for part in sections)}]" if sections else ""
+    if error["type"] == "extra_forbidden":
+        known = _keys(sections)
+        near = difflib.get_close_matches(str(key), known, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(known)}"
+        return f'unknown key "{key}"{where}; {hint}'
+    if error["type"] == "missing":
+        hint = f" (one of {', '.join(ROADS)})" if key == "road" else ""
+        return f'"{key}"{where} is missing{hint}'
+    if error["type"] == "literal_error":
+        return f'"{key}"{where} must be {error["ctx"]["expected"]}, got {error["input"]!r}'
+    if error["type"] == "value_error":
+        return f"in [{'.'.join(str(part) for part in error['loc'])}]: {error['ctx']['error']}"
+    message = error["msg"].replace("Input should be", "must be")
+    return f'"{key}"{where} {message}, got {error["input"]!r}'
+
+
+def _keys(sections: list[str | int]) -> list[str]:
+    model: Any = StudyConfig
+    for section in sections:
+        if isinstance(section, str):
+            model = Start if section == "start" else model.model_fields[section].annotation
+    return list(model.model_fields)

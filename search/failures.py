@@ -1,0 +1,61 @@
+"""How a command ends when it cannot go on: one line on stderr, and an exit code.
+
+2: the user's input, or a place that cannot be written; 1: the rig or a measurement; 130: Ctrl-C.
+"""
+
+import errno
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended, as shells have it."""
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Ends the process as the module says, whatever is raised inside; a bug of ours keeps its traceback."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # what Typer makes of Ctrl-C
+            raise
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the way out takes a second
+        fail("stopped; the same command goes on from here", INTERRUPTED)
+    except OSError as error:
+        fail(_explain(error))
+    except Exception as error:
+        # Here and not above: importing them takes longer than `thrones --help` may.
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from compress.errors import CompressError
+        from edge.errors import EdgeError, InfeasibleError, UsageError
+
+        if isinstance(error, (CompressError, UsageError, InfeasibleError)):
+            fail(str(error))
+        if isinstance(error, EdgeError):
+            fail(str(error), 1)
+        if isinstance(error, (StorageInternalError, SQLAlchemyError)):
+            first: BaseException = error
+            while first.__cause__ is not None:  # SQLite's own words are the shortest
+                first = first.__cause__
+            fail(f"the study's storage failed: {first}; free disk space, check rights")
+        raise
+
+
+def _explain(error: OSError) -> str:
+    remedies = {errno.ENOSPC: "free some space, or name another folder with --runs"}
+    for no_place in (errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENOENT):
+        remedies[no_place] = "name a place that can be written"
+    remedy = remedies.get(error.errno or 0)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}" + (f"; {remedy}" if remedy else "")
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Say it on one line of stderr and exit."""
+    print(f"thrones: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,53 @@
+"""The data set of a run, and how it is told: which one it was, why, and how to get the other."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from compress.data import Dataset, load, with_test_deployment
+from compress.errors import NotAtHandError, UsageError
+from search.config import StudyConfig, load_config
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set; `why` tells why it is not the one that was wanted, and is empty otherwise."""
+
+    data: Dataset
+    why: str = ""
+
+    def __str__(self) -> str:
+        if self.data.name == "digits":
+            reason = f", because {self.why}" if self.why else "; for CIFAR-10 run another study file"
+            return f"digits: the 1,797 handwritten digits that scikit-learn ships{reason}"
+        if self.data.name == "cifar10":
+            return f"CIFAR-10 from {self.data.source}; for the digits run studies/digits.toml"
+        return f"{self.data.name} from {self.data.source}"
+
+
+def find(name: str, folder: Path | None, test_deployment: Path | None = None) -> Found:
+    """The data set `name`: cifar10, digits or the path of an .npz, with the course's folder as test set if given.
+
+    Raises UsageError when it is missing or damaged, NotAtHandError when it cannot be downloaded.
+    """
+    for option, given in (("--data", folder), ("--test-deployment", test_deployment)):
+        if given is not None and name != "cifar10":
+            raise UsageError(f"{option} {given} is for cifar10, and the data here is {name}; leave it out")
+    data = load(name, folder)
+    return Found(data if test_deployment is None else with_test_deployment(data, test_deployment))
+
+
+def study_and_data(
+    path: Path, runs: Path, folder: Path | None, test_deployment: Path | None
+) -> tuple[StudyConfig, Found]:
+    """The study of a file and its data; where CIFAR-10 is not to be had, those of its `otherwise`.
+
+    Raises UsageError when the file is wrong, or the data is missing or damaged.
+    """
+    config = load_config(path, runs)
+    try:
+        return config, find(config.data, folder, test_deployment)
+    except NotAtHandError as error:
+        if config.otherwise is None:
+            raise
+        other = load_config(path.parent / config.otherwise, runs)
+        return other, replace(find(other.data, None), why=str(error))

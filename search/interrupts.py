@@ -1,0 +1,47 @@
+"""Ctrl-C at the right moment: inside a trial at once, but never between two writes of Optuna's own bookkeeping."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupts:
+    """Inside the `with`, SIGINT raises KeyboardInterrupt within `let_through` alone; elsewhere it is kept until then.
+
+    Raised in the middle of `study.tell`, it would leave the trial running, or end in an error of Optuna's.
+    """
+
+    def __init__(self) -> None:
+        self._before: Any = None
+        self._kept = False
+        self._through = False
+
+    def __enter__(self) -> "Interrupts":
+        self._before = signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._before)
+        if self._kept and kind is None:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def let_through(self) -> Iterator[None]:
+        """Where Ctrl-C may end what is being done."""
+        self._through = True
+        try:
+            if self._kept:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._through = False
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._through:
+            self._through = False  # a second one must not disturb what the first one set off
+            raise KeyboardInterrupt
+        self._kept = True

@@ -1,0 +1,86 @@
+"""What the user sees while a study runs: one live line on a terminal, and a line for each trial that ended."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+
+class _Left(ProgressColumn):
+    """The time left of the budget, which goes on between two phases; nothing where there is no budget."""
+
+    def render(self, task: Task) -> Text:
+        """Minutes and seconds."""
+        minutes, seconds = divmod(int(max(0.0, (task.total or 0.0) - (task.elapsed or 0.0))), 60)
+        return Text(f"{minutes}:{seconds:02} left" if task.total else "")
+
+
+class Progress:
+    """Trial, phase, epoch, best so far, time left of so many minutes (0: no budget); use it in a `with`."""
+
+    def __init__(self, console: Console, minutes: float) -> None:
+        self.console = console
+        self._best = ""
+        self._phase = "starting"
+        self._trial = ""
+        self._seconds = minutes * 60
+        self._bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            _Left(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[best]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=None, best=self._best)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self) -> None:
+        """The budget's clock starts now."""
+        self._best = "best: none yet"
+        self._bar.reset(self._task, total=self._seconds)
+
+    def end(self) -> None:
+        """The budget is spent; what comes now takes as long as it takes."""
+        self._trial = ""
+        self._bar.update(self._task, total=0)
+
+    def trial(self, number: int) -> None:
+        """Trial `number` begins."""
+        self._trial = f"trial {number}"
+        self.phase("choosing")
+
+    def phase(self, phase: str) -> None:
+        """What is being done now."""
+        self._phase = phase
+        self._show()
+
+    def best(self, best: str) -> None:
+        """The best candidate so far, in a few words."""
+        self._best = f"best: {best}"
+        self._show()
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def _show(self) -> None:
+        self._bar.update(
+            self._task,
+            completed=min(self._bar.tasks[0].elapsed or 0.0, self._seconds),
+            description=f"{self._trial} · {self._phase}" if self._trial else self._phase,
+            best=self._best,
+        )

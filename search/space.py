@@ -1,0 +1,95 @@
+"""The search space: Optuna's parameters to a specification and back. No other file calls `trial.suggest_*`."""
+
+from typing import Any
+
+import optuna
+
+from compress.architecture import BASE
+from compress.errors import UsageError
+from compress.spec import CompressionSpec
+from search.config import Space, StudyConfig
+
+LAYERS = ("stem", *(f"block{block}" for block in range(len(BASE.blocks))))
+DISTILL_STEP = 0.1
+"""Steps, so that a trial without any distillation is among the choices."""
+
+
+def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> CompressionSpec:
+    """The specification that this trial is to try.
+
+    One number decides a block: up to the space's highest fraction it is the fraction of its channels that goes, and
+    from there on, over a range as long again, the whole block goes. That is half the parameters of a number and a
+    switch for each block, which the sampler and the storage feel.
+
+    Raises UsageError where the trial drops every block.
+    """
+
+    def choose(name: str, choices: list[Any]) -> Any:
+        return trial.suggest_categorical(name, choices) if len(choices) > 1 else choices[0]
+
+    low, high = space.fraction
+    pruned = [trial.suggest_float(f"prune_{layer}", low, top) for layer, top in _tops(space)]
+    quantization = choose("quantization", space.quantization)
+    return CompressionSpec(
+        fractions=tuple(value if value <= high else 0.0 for value in pruned),
+        round_to=choose("round_to", space.round_to),
+        dropped_blocks=tuple(block for block, value in enumerate(pruned[1:]) if value > high),
+        stem_stride=choose("stem_stride", space.stem_stride),
+        epochs=trial.suggest_int("epochs", *space.epochs),
+        learning_rate=learning_rate,
+        distill_weight=trial.suggest_float("distill_weight", *space.distill_weight, step=DISTILL_STEP),
+        quantization=quantization,
+        ends=space.ends if quantization in ("int8", "qat_int8") else "float32",
+        threads=choose("threads", space.threads),
+    )
+
+
+def params(spec: CompressionSpec, space: Space) -> dict[str, Any]:
+    """The parameters with which `suggest` gives `spec` again, but for the fraction of a dropped block, which is 0.
+
+    Raises UsageError when the space does not hold the specification.
+    """
+    low, high = space.fraction
+    if spec.dropped_blocks and not space.drop_blocks:
+        raise UsageError(f"blocks {list(spec.dropped_blocks)} are dropped; set drop_blocks = true in [space]")
+    values: dict[str, Any] = {}
+    for layer, ((name, top), fraction) in enumerate(zip(_tops(space), spec.fractions, strict=True)):
+        dropped = layer - 1 in spec.dropped_blocks
+        if not dropped and not low <= fraction <= high:
+            raise UsageError(f"fraction {fraction} is outside the space's {low}..{high}; widen fraction in [space]")
+        values[f"prune_{name}"] = (high + top) / 2 if dropped else fraction
+    for name, choices in (
+        ("quantization", space.quantization),
+        ("round_to", space.round_to),
+        ("stem_stride", space.stem_stride),
+        ("threads", space.threads),
+    ):
+        value = getattr(spec, name)
+        if value not in choices:
+            raise UsageError(f"{name} {value} is not among {choices}; add it to {name} in [space]")
+        if len(choices) > 1:
+            values[name] = value
+    for name, (least, most) in (("epochs", space.epochs), ("distill_weight", space.distill_weight)):
+        value = getattr(spec, name)
+        if not least <= value <= most:
+            raise UsageError(f"{name} {value} is outside {least}..{most}; widen {name} in [space]")
+        values[name] = value
+    steps = (spec.distill_weight - space.distill_weight[0]) / DISTILL_STEP
+    if abs(steps - round(steps)) > 1e-6:
+        raise UsageError(f"distill_weight {spec.distill_weight} is no multiple of {DISTILL_STEP}; round it")
+    return values
+
+
+def starting_params(config: StudyConfig) -> list[dict[str, Any]]:
+    """The parameters of the specifications to try first. Raises UsageError when the space does not hold one."""
+    try:
+        return [params(spec, config.space) for spec in config.starts()]
+    except UsageError as error:
+        raise UsageError(f"study {config.name}: in [[start]]: {error}") from error
+
+
+def _tops(space: Space) -> list[tuple[str, float]]:
+    """Each layer and the top of its range; the stem cannot be dropped."""
+    low, high = space.fraction
+    beyond = high + max(high - low, 0.1) if space.drop_blocks else high
+    return [(layer, high if layer == "stem" else beyond) for layer in LAYERS]

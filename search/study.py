@@ -1,0 +1,238 @@
+"""A study from its file to its best model: open or resume the storage, run trials, compare the best with the base."""
+
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore
+
+from compress.convert import ConversionJob, Converter
+from compress.data import Dataset
+from compress.errors import CandidateError, UsageError
+from compress.hashing import arrays_key
+from compress.spec import CompressionSpec
+from edge import (
+    PLANS,
+    EdgeError,
+    InfeasibleError,
+    InvalidMeasurementError,
+    Measurement,
+    UnavailableError,
+    open_device,
+    open_meter,
+)
+from search.base import base_weights
+from search.bounds import is_better, required_percent
+from search.cache import Cache
+from search.config import StudyConfig
+from search.interrupts import Interrupts
+from search.progress import Progress
+from search.space import starting_params
+from search.storage import best_trial, best_value, open_storage, sampler, storage_path
+from search.trial import Bench, accuracy_percent, run_trial
+
+FAILURES_IN_A_ROW = 3
+"""After so many failures of the rig, one after the other, the study stops with the first reason."""
+UNITS = {"latency": "ms", "energy": "mJ", "fom": "FoM"}
+INTERRUPTED = "interrupted; enqueued again"
+
+
+def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.Study:
+    """Run or resume a study until its budget ends, then compare its best candidate with the base.
+
+    Raises UsageError for a storage of another study, base or data; UnavailableError when device or meter stay away.
+    """
+    starts = starting_params(config)
+    with ExitStack() as stack:
+        converter = stack.enter_context(Converter())
+        meter = stack.enter_context(open_meter(config.meter))
+        device = stack.enter_context(open_device(config.device, meter))
+        config.folder.mkdir(parents=True, exist_ok=True)
+        (config.folder / "artifacts").mkdir(exist_ok=True)
+        cache = Cache(config.folder.parent / "cache")
+        base = base_weights(data, cache, progress)  # before the budget's clock starts
+        rule = data.rule_percent if config.rule.accuracy_percent is None else config.rule.accuracy_percent
+        bench = Bench(
+            config=config,
+            data=data,
+            base=base,
+            required_percent=required_percent(
+                rule, config.rule.margin_sigmas, len(data.validation[0]), len(data.test[0])
+            ),
+            deadline_s=time.monotonic() + config.budget.minutes * 60,
+            converter=converter,
+            device=device,
+            cache=cache,
+            artifacts=FileSystemArtifactStore(str(config.folder / "artifacts")),
+            progress=progress,
+        )
+        study = _open_study(bench, rule, starts)
+        base_model = _base_model(bench)
+        progress.begin()
+        _optimize(study, bench)
+        try:
+            _finish(study, bench, base_model)
+        except InvalidMeasurementError as error:  # what was found is no worse for it, and is reported all the same
+            progress.line(f"base and best were not compared: {error}; then run the same command again")
+        return study
+
+
+def _open_study(bench: Bench, rule_percent: float, starts: list[dict[str, Any]]) -> optuna.Study:
+    config = bench.config
+    study = optuna.create_study(
+        study_name=config.name,
+        storage=open_storage(storage_path(config)),
+        sampler=sampler(),
+        direction="maximize" if config.road == "fom" else "minimize",
+        load_if_exists=True,
+    )
+    setting = json.loads(config.model_dump_json(exclude={"budget", "folder", "name", "start"}))
+    identity = {**setting, "data": bench.data.key, "base": bench.base_key, "host": bench.device_key}
+    stored = study.user_attrs.get("identity")
+    if stored is None:
+        study.set_user_attr("identity", identity)
+        for name, value in (
+            ("road", config.road),
+            ("data", bench.data.name),
+            ("data source", bench.data.source),
+            ("rule_percent", rule_percent),
+            ("required_percent", bench.required_percent),
+            ("environment", json.loads(json.dumps(vars(bench.device.environment())))),
+        ):
+            study.set_user_attr(name, value)
+    elif stored != identity:
+        other = next(key for key in identity if stored.get(key) != identity[key])
+        raise UsageError(
+            f"{storage_path(config)} was made with another {other} ({_short(stored.get(other))}, now "
+            f"{_short(identity[other])}); results must not be mixed: rename the study file, or move the folder away"
+        )
+    best = best_value(study)
+    if best is not None:
+        bench.progress.best(f"{best:.4g} {UNITS[config.road]}")
+    for start in starts:  # also those written into the file since
+        study.enqueue_trial(start, skip_if_exists=True)
+    return study
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _base_model(bench: Bench) -> bytes:
+    """The unpruned float base as a `.tflite`."""
+    key = ("base", bench.base_key)
+    model = bench.cache.get(*key)
+    if model is None:
+        bench.progress.phase("converting the base")
+        model = bench.converter.convert(ConversionJob(CompressionSpec().architecture(), bench.base, "float32"))
+        bench.cache.put(model, *key)
+    return model
+
+
+def _optimize(study: optuna.Study, bench: Bench) -> None:
+    broken: list[UnavailableError] = []
+    interrupts = Interrupts()
+
+    def one(trial: optuna.Trial) -> float:
+        started = time.monotonic()
+        try:
+            with interrupts.let_through():
+                value = run_trial(trial, bench)
+        except UnavailableError as error:
+            broken.append(error)
+            study.enqueue_trial(trial.params)
+            _note(trial, bench, "FAIL", str(error))
+            if len(broken) >= FAILURES_IN_A_ROW:
+                reason = f"the rig failed {len(broken)} times in a row; first: {broken[0]}"
+                raise RigError(reason) from broken[0]
+            raise
+        except optuna.TrialPruned as pruned:
+            _note(trial, bench, "pruned", str(pruned))
+            raise
+        except (CandidateError, InfeasibleError, InvalidMeasurementError) as error:
+            _note(trial, bench, "FAIL", str(error))
+            raise
+        except KeyboardInterrupt:
+            study.enqueue_trial(trial.params)
+            trial.set_user_attr("reason", INTERRUPTED)
+            raise
+        except Exception as error:
+            trial.set_user_attr("reason", f"{type(error).__name__}: {error}")
+            raise
+        broken.clear()
+        took = f"{value:.4g} {UNITS[bench.config.road]} in {time.monotonic() - started:.0f} s"
+        _note(trial, bench, "done", took, value)
+        return value
+
+    left = bench.config.budget.trials - sum(map(_counts, study.get_trials(deepcopy=False)))
+    seconds = bench.deadline_s - time.monotonic()
+    if left > 0 and seconds > 0:
+        caught = (CandidateError, InfeasibleError, InvalidMeasurementError, UnavailableError)
+        with interrupts:
+            study.optimize(one, n_trials=left, timeout=seconds, catch=caught)
+
+
+def _counts(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether a trial is one of the budget's: an interrupted or killed one (no reason) is tried again."""
+    failed = trial.state == optuna.trial.TrialState.FAIL
+    return trial.state.is_finished() and not (failed and trial.user_attrs.get("reason", INTERRUPTED) == INTERRUPTED)
+
+
+class RigError(EdgeError):
+    """Device or meter failed several times in a row; the message has the first reason."""
+
+
+def _note(trial: optuna.Trial, bench: Bench, word: str, reason: str, value: float | None = None) -> None:
+    if value is None:
+        trial.set_user_attr("reason", reason)
+    about = trial.user_attrs.get("candidate")
+    accuracy = f"{about['accuracy_percent']:.2f} % validation, " if about else ""
+    kept = "" if value is None or trial.user_attrs["constraint"] <= 0 else " (misses the rule)"
+    bench.progress.line(f"trial {trial.number:3d}  {word:6s}  {accuracy}{reason}{kept}")
+    if value is not None and not kept:
+        best = best_value(trial.study)
+        if best is None or is_better(bench.config.road, value, best):
+            bench.progress.best(f"{value:.4g} {UNITS[bench.config.road]}")
+
+
+def _finish(study: optuna.Study, bench: Bench, base: bytes) -> None:
+    """Measure base and best candidate side by side, and their accuracy on all test images; store the figures.
+
+    The test images are used here and nowhere else, when the choice has been made.
+    """
+    best = best_trial(study)
+    models = {"base": base}
+    threads = 1
+    if best is not None:
+        key = best.user_attrs["artifact model.tflite"]
+        models["best"] = (bench.config.folder / "artifacts" / key).read_bytes()
+        threads = best.user_attrs["spec"]["threads"]
+    plan = PLANS[bench.config.measure.final]
+    bench.progress.end()
+    comparison: dict[str, Any] = {"trial": None if best is None else best.number}
+    for name, model in models.items():
+        bench.progress.phase(f"comparing: {name}, {plan.name} plan")
+        chosen = replace(plan, threads=threads if name == "best" else 1)
+        measured: Measurement = bench.device.measure(model, chosen, bench.data.test[0])
+        comparison[name] = {
+            "measurement": json.loads(measured.to_json()),
+            "test_accuracy_percent": _test_accuracy(bench, model),
+        }
+    study.set_user_attr("comparison", comparison)
+
+
+def _test_accuracy(bench: Bench, model: bytes) -> float:
+    images, labels = bench.data.test
+    key = ("test accuracy", sha256(model).hexdigest(), arrays_key((images, labels)), bench.device_key)
+    stored = bench.cache.get(*key)
+    if stored is not None:
+        return float(json.loads(stored))
+    bench.progress.phase(f"accuracy on all {len(images):,} test images")
+    value = accuracy_percent(bench.device, model, images, labels)
+    bench.cache.put(json.dumps(value).encode(), *key)
+    return value

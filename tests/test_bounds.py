@@ -1,0 +1,90 @@
+"""What a candidate is worth, what accuracy it must have and can still reach: numbers worked out by hand."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import edge
+from search.bounds import is_better, objective, reachable_percent, required_percent
+
+HERE = edge.Environment("pi", "aarch64", "A53", 4, "Linux", "3.11", "litert", None, None, None, None, None)
+
+
+def measurement(power_w: float | None) -> edge.Measurement:
+    """100 images in 0.5 s, of which 0.2 s inside invoke(): 2 ms, and 5 ms x power for an image."""
+    window = edge.Window(10.0, 10.5, 100, 0.2, 2.0, 2.1, power_w, power_w)
+    plan = edge.MeasurePlan("test", warmup_s=0.0, windows=1, window_s=0.5)
+    return edge.Measurement("ab" * 32, 1000, plan, (window,), 50.0, 1.0, 1.0, HERE, "local:", "none", False)
+
+
+def test_objective() -> None:
+    weighed = measurement(power_w=4.0)
+    assert objective("latency", weighed, 70.0) == pytest.approx(2.0)
+    assert objective("energy", weighed, 70.0) == pytest.approx(20.0)  # 4 W x 5 ms
+    assert objective("fom", weighed, 70.0) == pytest.approx(70 / (2 * 20))
+    assert objective("latency", measurement(power_w=None), 70.0) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("road", ["energy", "fom"])
+def test_a_road_that_needs_a_meter_says_so(road: str) -> None:
+    with pytest.raises(ValueError, match=f"{road} needs a meter"):
+        objective(road, measurement(power_w=None), 70.0)
+
+
+@pytest.mark.parametrize(("road", "better", "worse"), [("latency", 1, 2), ("energy", 1, 2), ("fom", 2, 1)])
+def test_is_better(road: str, better: float, worse: float) -> None:
+    assert is_better(road, better, worse)
+    assert not is_better(road, worse, better)
+    assert not is_better(road, better, better)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "percent"),
+    [
+        # sqrt(0.7 x 0.3 x (1/5000 + 1/10000)) = sqrt(0.000063) = 0.0079373; twice that on top
+        ((70.0, 2.0, 5_000, 10_000), 71.5875),
+        # sqrt(0.97 x 0.03 x (2/300)) = sqrt(0.000194) = 0.0139284
+        ((97.0, 1.25, 300, 300), 98.7410),
+        ((70.0, 0.0, 10, 10), 70.0),
+        ((0.0, 5.0, 10, 10), 0.0),
+        ((99.0, 5.0, 10, 10), 100.0),
+    ],
+)
+def test_required_percent(arguments: tuple[float, float, int, int], percent: float) -> None:
+    assert required_percent(*arguments) == pytest.approx(percent, abs=1e-4)
+
+
+@given(
+    start=st.floats(10, 60),
+    per_doubling=st.floats(0, 15),
+    ceiling=st.floats(60, 100),
+    annealing=st.floats(0, 6),
+    epochs=st.integers(2, 30),
+)
+def test_a_curve_that_gets_there_is_never_given_up(
+    start: float, per_doubling: float, ceiling: float, annealing: float, epochs: int
+) -> None:
+    """Even rise with the logarithm of the epochs, saturation, a bump over the last third."""
+
+    def accuracy(epoch: int) -> float:
+        bump = annealing * max(0.0, 1 - 3 * (1 - epoch / epochs))
+        return min(100.0, min(ceiling, start + per_doubling * math.log2(epoch)) + bump)
+
+    curve = [accuracy(epoch) for epoch in range(1, epochs + 1)]
+    for done in range(1, epochs + 1):
+        assert reachable_percent(curve[:done], epochs) >= curve[-1] - 1e-9
+
+
+def test_a_flat_curve_is_given_up_and_a_rising_one_is_not() -> None:
+    assert reachable_percent([30.0, 30.0, 30.0], 12) == pytest.approx(38.0)
+    assert reachable_percent([30.0, 40.0], 8) == pytest.approx(68.0)  # 10 a doubling, two doublings, 8 at the end
+    assert reachable_percent([60.0, 50.0], 4) == pytest.approx(68.0)  # a fall promises nothing, nor does it cost
+    assert reachable_percent([50.0, 95.0], 8) == 100.0
+
+
+def test_nothing_is_known_before_the_second_epoch_and_all_after_the_last() -> None:
+    assert reachable_percent([1.0], 10) == 100.0
+    assert reachable_percent([1.0], 1) == 1.0
+    assert reachable_percent([50.0, 71.0], 2) == 71.0

@@ -1,0 +1,61 @@
+"""The cache of what was trained and measured."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.cache import Cache, write_at_once
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def test_an_entry_comes_back_under_its_key_alone(cache: Cache) -> None:
+    key = ("spec", {"epochs": 4, "rate": 0.05}, [1, 2])
+    assert cache.get("model", *key) is None
+    cache.put(b"bytes", "model", *key)
+    assert cache.get("model", *key) == b"bytes"
+    assert cache.get("about", *key) is None
+    assert cache.get("model", *key[:-1], [2, 1]) is None
+    assert cache.get("model", *key, None) is None
+    cache.put(b"other", "model", *key)
+    assert Cache(cache.folder).get("model", *key) == b"other"
+
+
+def test_the_order_of_names_in_a_key_does_not_matter(cache: Cache) -> None:
+    cache.put(b"bytes", "model", {"a": 1, "b": {"c": 2, "d": 3}})
+    assert cache.get("model", {"b": {"d": 3, "c": 2}, "a": 1}) == b"bytes"
+
+
+def test_a_key_that_is_no_json_is_refused(cache: Cache) -> None:
+    with pytest.raises(TypeError):
+        cache.put(b"bytes", "model", object())
+
+
+@pytest.mark.parametrize("step", ["fdopen", "replace"])
+def test_a_failed_write_leaves_the_old_entry_and_nothing_else(
+    step: str, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.put(b"old", "model", 1)
+    stopped = OSError(28, "No space left on device")
+
+    def fail(*_: Any) -> None:
+        raise stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(OSError, match="No space left"):
+            cache.put(b"new", "model", 1)
+    assert cache.get("model", 1) == b"old"
+    assert [path.name for path in (cache.folder / "model").iterdir()] == [cache.path("model", 1).name]
+
+
+def test_a_write_makes_its_folder_and_replaces_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "model.tflite"
+    write_at_once(path, b"1")
+    write_at_once(path, b"2")
+    assert path.read_bytes() == b"2"

@@ -1,0 +1,195 @@
+"""The command as a user meets it: help that comes at once, and bad input that ends with one line and exit code 2."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import models
+import pytest
+import squares
+from conftest import Finished
+
+from compress.data import load
+from compress.errors import NotAtHandError, UsageError
+from search import images
+from search.images import study_and_data
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("run", "status", "best", "report", "pretrain", "data", "measure")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a study file and its images; nothing has been run there."""
+    squares.write_images(tmp_path / "squares.npz")
+    squares.write_study(tmp_path / "squares.toml", squares.SMALL, trials=1)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_has_an_example(command: str) -> None:
+    shown = squares.thrones(*command.split(), "--help", folder=ROOT)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"Example: thrones {command or 'run'}" in shown.stdout
+    if not command:
+        assert all(f" {name} " in shown.stdout for name in COMMANDS)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = [sys.executable, "-X", "importtime", "-m", "search", "--help"]
+    loaded = {
+        line.rsplit("|", 1)[1].strip().split(".")[0]
+        for line in subprocess.run(code, cwd=ROOT, capture_output=True, text=True, check=True).stderr.splitlines()
+    }
+    assert "typer" in loaded
+    assert not loaded & {"tensorflow", "tf_keras", "keras", "optuna", "pandas", "plotly", "sklearn", "sqlalchemy"}
+
+
+def test_what_only_reads_a_study_loads_no_tensorflow() -> None:
+    modules = "search.collect, search.storage, search.tables, search.report"
+    code = f"import sys, {modules}; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("command", ["run", "status", "best", "report"])
+def test_an_unknown_study_file(command: str, folder: Path) -> None:
+    line = squares.refused(command, "sqares.toml", folder=folder)
+    assert line == "thrones: sqares.toml does not exist; study files there: squares.toml"
+
+
+@pytest.mark.parametrize("command", ["status", "best", "report"])
+def test_a_study_that_was_never_run(command: str, folder: Path) -> None:
+    line = squares.refused(command, "squares.toml", folder=folder)
+    assert line == "thrones: runs/squares/study.db does not exist; start the study with `thrones run`"
+    assert not (folder / "runs").exists()
+
+
+def test_a_wrong_key(folder: Path) -> None:
+    (folder / "x.toml").write_text('road = "latency"\n[budget]\ntrails = 3\n')
+    line = squares.refused("run", "x.toml", folder=folder)
+    assert line == 'thrones: x.toml: unknown key "trails" in [budget]; did you mean "trials"?'
+
+
+def test_a_start_that_the_space_does_not_hold(folder: Path) -> None:
+    squares.write_study(folder / "x.toml", "fractions = 0.97\nstem_stride = 4\n", trials=1)
+    line = squares.refused("run", "x.toml", folder=folder)
+    assert "[[start]]" in line and "fraction 0.97 is outside the space's 0.0..0.95; widen fraction in [space]" in line
+    assert not (folder / "runs").exists()
+
+
+def test_data_that_is_not_there(folder: Path) -> None:
+    study = folder / "y.toml"
+    study.write_text('road = "latency"\n')
+    assert "--data: nowhere does not exist" in squares.refused("run", "y.toml", "--data", "nowhere", folder=folder)
+    assert "THRONES_DATA: nowhere" in squares.refused("run", "y.toml", folder=folder, THRONES_DATA="nowhere")
+    assert "data_batch_1 is missing" in squares.refused("data", "--data", ".", folder=folder)
+    study.write_text('road = "latency"\ndata = "nowhere.npz"\n')
+    assert "nowhere.npz does not exist" in squares.refused("run", "y.toml", folder=folder)
+    for option in ("--data", "--test-deployment"):
+        line = squares.refused("run", "squares.toml", option, "x", folder=folder)
+        assert line == f"thrones: {option} x is for cifar10, and the data here is squares.npz; leave it out"
+
+
+def test_no_network_for_the_download(folder: Path) -> None:
+    # A proxy where nobody listens: the download fails at once, on any machine.
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "THRONES_DATA": ""}
+    (folder / "y.toml").write_text('road = "latency"\n')
+    line = squares.refused("run", "y.toml", folder=folder, HOME=str(folder), KERAS_HOME=str(folder / "k"), **nowhere)
+    assert "CIFAR-10 could not be downloaded" in line and "--data or THRONES_DATA" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "model.tflite"),
+        (b"not a model at all", "TFL3"),
+        (models.float_model()[:5000], "cannot be loaded"),
+        (models.float_model(side=28), "(1, 28, 28, 3)"),
+    ],
+    ids=["missing", "text", "truncated", "other shape"],
+)
+def test_measure_refuses_what_is_no_model_of_ours(content: bytes | None, words: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "model.tflite").write_bytes(content)
+    ended = squares.thrones("measure", "model.tflite", folder=tmp_path)
+    assert ended.returncode == 2
+    assert words in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_measure_with_images_gives_their_accuracy(folder: Path) -> None:
+    (folder / "model.tflite").write_bytes(models.float_model())
+    ended = squares.thrones("measure", "model.tflite", "--images", "squares.npz", "--json", folder=folder)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert '"accuracy' in ended.stdout
+
+
+def test_data_tells_what_was_found(folder: Path) -> None:
+    ended = squares.thrones("data", "squares.npz", folder=folder)
+    key = load(str(folder / "squares.npz")).key
+    assert ended.stdout.splitlines() == [
+        "squares from squares.npz",
+        f"270 train, 30 validation, 100 test images; key {key}",
+    ]
+
+
+def test_a_runs_folder_that_cannot_be_made(folder: Path) -> None:
+    for place in ("squares.npz", "/proc/runs"):
+        line = squares.refused("run", "squares.toml", "--runs", place, folder=folder)
+        assert line.startswith(f"thrones: {place}") and line.endswith("; name a place that can be written")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a disk can be mounted by root alone")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("free_kb", [0, 300])
+def test_a_full_disk(free_kb: int, small_disk: Path, squares_copy: Path) -> None:
+    base = squares_copy / "runs" / "cache"
+    base.rename(small_disk.parent / "cache")  # where there is space: what is tested is the study's own folder
+    (small_disk / "runs").mkdir()
+    (small_disk / "runs" / "cache").symlink_to(small_disk.parent / "cache")
+    (small_disk / "filler").write_bytes(bytes(1024 * (1024 - free_kb - 8)))
+    line = squares.refused("run", "squares.toml", "--runs", str(small_disk / "runs"), folder=squares_copy)
+    assert "free" in line and "space" in line
+
+
+def test_the_quickstart_falls_back_to_the_digits_and_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(name: str, folder: Path | None) -> object:
+        if name == "cifar10":
+            raise NotAtHandError("CIFAR-10 could not be downloaded (no route to host)")
+        return load(name, folder)
+
+    monkeypatch.setattr(images, "load", offline)
+    config, found = study_and_data(ROOT / "studies" / "quickstart.toml", Path("runs"), None, None)
+    assert (config.name, config.data, found.data.name) == ("digits", "digits", "digits")
+    assert str(found).startswith("digits: ")
+    assert str(found).endswith(", because CIFAR-10 could not be downloaded (no route to host)")
+    with pytest.raises(NotAtHandError):
+        study_and_data(ROOT / "studies" / "latency.toml", Path("runs"), None, None)
+
+
+def test_the_quickstart_does_not_fall_back_from_a_folder_that_was_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere does not exist") as caught:
+        study_and_data(ROOT / "studies" / "quickstart.toml", tmp_path, tmp_path / "nowhere", None)
+    assert not isinstance(caught.value, NotAtHandError)
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(finished: Finished) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [*squares.COMMAND, "status", "squares.toml"]
+    ended = subprocess.run(command, cwd=finished.folder, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,39 @@
+"""What `compress` may import: no device and no search, and TensorFlow only where networks are."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import compress
+
+ROOT = Path(__file__).parents[1]
+BLOCK = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Block())
+"""
+
+
+def _import(modules: list[str], blocked: list[str]) -> None:
+    code = f"BLOCKED = {blocked}\n{BLOCK}\n" + "\n".join(f"import {module}" for module in modules)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_specs_architectures_and_data_need_no_tensorflow() -> None:
+    light = ["spec", "architecture", "data", "audit", "errors"]
+    _import([f"compress.{name}" for name in light], ["tensorflow", "tf_keras", "keras"])
+
+
+def test_compress_knows_neither_search_nor_devices() -> None:
+    folder = Path(compress.__path__[0])
+    modules = sorted(f"compress.{path.stem}" for path in folder.glob("[a-z]*.py"))
+    assert "compress.train" in modules
+    _import(
+        ["compress", *modules], ["optuna", "rpyc", "search", "edge", "ai_edge_litert", "psutil", "serial"]
+    )

@@ -1,0 +1,174 @@
+"""Studies from file to best model: real training, conversion and measuring, on images that are soon learnt."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import squares
+from conftest import Finished
+from hasty import HASTY
+
+import edge
+from compress.data import load
+from compress.errors import UsageError
+from compress.network import load_weights, save_weights
+from search.storage import best_trial, load_study
+from search.study import run_study
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, plan in HASTY.items():
+        monkeypatch.setitem(edge.PLANS, name, plan)
+
+
+def trials_of(folder: Path, name: str = "squares") -> list[optuna.trial.FrozenTrial]:
+    return load_study(squares.read(folder / f"{name}.toml")).get_trials()
+
+
+def files(folder: Path) -> dict[str, int]:
+    """Every file of the cache with the moment of its last change."""
+    cache = folder / "runs" / "cache"
+    return {str(path.relative_to(cache)): path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file()}
+
+
+def test_a_study_runs_to_its_end(finished: Finished) -> None:
+    assert finished.run.returncode == 0, finished.run.stderr
+    assert finished.run.stderr == ""
+    assert finished.run.stdout.startswith("Study squares, road latency, on squares from squares.npz\n")
+    assert "training the base on squares: 6 epochs" in finished.run.stdout
+    hopeless, small, smaller, slow = trials = trials_of(finished.folder)
+    assert [trial.state.name for trial in trials] == ["PRUNED", "COMPLETE", "COMPLETE", "PRUNED"]
+    assert (small.value or 0) > (smaller.value or 0) > 0
+    assert slow.user_attrs["reason"].startswith("cannot win: ")
+    assert "train and convert" not in slow.user_attrs["seconds"]
+    assert slow.intermediate_values == {}  # not a single epoch
+    assert hopeless.user_attrs["reason"].startswith("out of reach: ")
+    assert hopeless.user_attrs["constraint"] > 0
+    for trial in (small, smaller):
+        assert trial.user_attrs["constraint"] <= 0
+        assert set(trial.intermediate_values) == {1, 2, 3, 4}
+        assert min(trial.user_attrs["seconds"].values()) > 0
+
+
+def test_the_artifacts_are_what_was_measured(finished: Finished) -> None:
+    folder = finished.folder / "runs" / "squares"
+    for trial in trials_of(finished.folder)[1:3]:
+        about = trial.user_attrs
+        model = (folder / "artifacts" / about["artifact model.tflite"]).read_bytes()
+        measured = edge.Measurement.from_json((folder / "artifacts" / about["artifact windows.json"]).read_text())
+        assert sha256(model).hexdigest() == about["candidate"]["sha256"] == measured.sha256
+        assert measured.latency_ms == trial.value
+        images, labels = load(str(finished.folder / "squares.npz")).validation
+        accuracy = float(np.mean(edge.predict(model, images) == labels) * 100)
+        assert accuracy == about["candidate"]["accuracy_percent"] >= 60
+    assert sorted(path.name for path in folder.iterdir() if "study.db" not in path.name) == [
+        "artifacts",
+        "report.html",
+        "trials.csv",
+    ]
+
+
+def test_status_best_report_and_json_agree(squares_copy: Path) -> None:
+    def say(*arguments: str) -> str:
+        ended = squares.thrones(*arguments, folder=squares_copy)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        return ended.stdout
+
+    best = json.loads(say("best", "squares.toml", "--json", "--out", "best.tflite"))
+    assert json.loads(say("status", "squares.toml", "--json")) == best
+    assert (best["best_trial"], best["compared"], best["best"]["accuracy_of"]) == (2, True, "test")
+    model = (squares_copy / "best.tflite").read_bytes()
+    assert sha256(model).hexdigest() == best["best"]["sha256"] == best["trials"][2]["figures"]["sha256"]
+    images, labels = load(str(squares_copy / "squares.npz")).test
+    assert float(np.mean(edge.predict(model, images) == labels) * 100) == best["best"]["accuracy_percent"]
+    # A pruned trial has no objective, though Optuna takes its last accuracy for one.
+    assert [trial["value"] is None for trial in best["trials"]] == [True, False, False, True]
+    for words in ("best candidate (trial 2)", "unpruned base", f"{best['best']['accuracy_percent']:.2f} test"):
+        assert words in say("best", "squares.toml")
+    assert "4 trials: 2 complete (2 accurate enough), 2 pruned; best so far: trial 2" in say("status", "squares.toml")
+
+    for name in ("report.html", "trials.csv"):
+        (squares_copy / "runs" / "squares" / name).unlink()
+    assert say("report", "squares.toml").split() == ["runs/squares/report.html", "runs/squares/trials.csv"]
+    page = (squares_copy / "runs" / "squares" / "report.html").read_text()
+    assert f"{best['best']['accuracy_percent']:.2f}" in page
+    with (squares_copy / "runs" / "squares" / "trials.csv").open() as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["PRUNED", "COMPLETE", "COMPLETE", "PRUNED"]
+
+
+def test_going_on_repeats_nothing(squares_copy: Path) -> None:
+    before, kept = trials_of(squares_copy), files(squares_copy)
+    config = squares.read(squares_copy / "squares.toml")
+    data = load(str(squares_copy / "squares.npz"))
+    run_study(config, data, squares.silent())
+    assert trials_of(squares_copy) == before
+    assert files(squares_copy) == kept
+    more = squares.read(squares.write_study(squares_copy / "squares.toml", squares.SMALL, trials=5))
+    run_study(more, data, squares.silent())
+    after = trials_of(squares_copy)
+    assert after[:4] == before
+    assert len(after) == 5
+    assert after[4].params not in [trial.params for trial in before]
+    assert {name: files(squares_copy)[name] for name in kept} == kept
+
+
+def test_another_road_takes_models_and_measurements_from_the_cache(squares_copy: Path) -> None:
+    before, kept = trials_of(squares_copy), files(squares_copy)
+    starts = (squares.SMALL, squares.SMALLER)
+    config = squares.read(squares.write_study(squares_copy / "fom.toml", *starts, trials=2, road="fom"))
+    study = run_study(config, load(str(squares_copy / "squares.npz")), squares.silent())
+    assert files(squares_copy) == kept
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+    for was, now in zip(before[1:3], study.get_trials(), strict=True):
+        assert now.user_attrs["candidate"] == was.user_attrs["candidate"]
+        assert now.user_attrs["measurement"] == was.user_attrs["measurement"]
+        assert now.intermediate_values == was.intermediate_values
+        assert now.user_attrs["seconds"]["train and convert"] < was.user_attrs["seconds"]["train and convert"] / 5
+
+
+class Absent:
+    """As many test images as there are, and none to look at."""
+
+    def __len__(self) -> int:
+        return 100
+
+
+def test_the_choice_is_made_without_the_test_images(squares_copy: Path) -> None:
+    for kind in ("structure", "model", "about", "measurement"):
+        shutil.rmtree(squares_copy / "runs" / "cache" / kind)
+    config = squares.read(squares.write_study(squares_copy / "blind.toml", squares.SMALLER, trials=1))
+    data = replace(load(str(squares_copy / "squares.npz")), test=(Absent(), Absent()))  # type: ignore[arg-type]
+    with pytest.raises(Exception, match="uint8|Absent"):  # when all has been chosen
+        run_study(config, data, squares.silent())
+    study = load_study(config)
+    chosen = best_trial(study)
+    assert chosen is not None
+    assert chosen.user_attrs["candidate"]["accuracy_percent"] >= 60
+    assert "comparison" not in study.user_attrs
+
+
+@pytest.mark.parametrize("what", ["space", "training", "base", "data"])
+def test_a_study_is_not_mixed_with_another(what: str, squares_copy: Path) -> None:
+    before = trials_of(squares_copy)
+    config, data = squares.read(squares_copy / "squares.toml"), load(str(squares_copy / "squares.npz"))
+    base = squares_copy / "runs" / "cache" / "bases" / f"{data.key}.npz"
+    if what == "space":
+        config = config.model_copy(update={"space": config.space.model_copy(update={"fraction": (0.0, 0.97)})})
+    if what == "training":
+        config = config.model_copy(update={"training": config.training.model_copy(update={"batch_size": 16})})
+    if what == "base":
+        save_weights(base, [weight * 2 for weight in load_weights(base)])
+    if what == "data":
+        data = replace(data, train=(255 - data.train[0], data.train[1]))
+        shutil.copy(base, base.with_name(f"{data.key}.npz"))
+    with pytest.raises(UsageError, match=f"study.db was made with another {what} .*rename the study file") as caught:
+        run_study(config, data, squares.silent())
+    assert "\n" not in str(caught.value)
+    assert trials_of(squares_copy) == before
