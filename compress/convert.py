@@ -7,7 +7,9 @@ in a child that is asked over a pipe, kept for the next model, and killed when i
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -86,7 +88,8 @@ class Converter:
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
+        with _ctrl_c_ignored():
+            self._process.start()
         theirs.close()
 
     def _stop(self) -> None:
@@ -97,10 +100,21 @@ class Converter:
             self._process = None
 
 
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """A process started in here inherits it from its first instruction: Ctrl-C is for the parent, which ends it."""
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other one set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _serve(pipe: Any) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the converter's own lines would tear the progress display
-    # Ctrl-C is for the parent, which ends this process as it sees fit.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from compress import tf as _  # noqa: F401  load TensorFlow before the first job arrives
 
     while True:

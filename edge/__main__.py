@@ -34,16 +34,19 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"edge: {one_line(message)}: see `python -m edge --help`\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns 0, 2 for bad input and 1 when device, meter or measurement fail."""
+def main(argv: Sequence[str] | None = None, name: str = "edge") -> int:
+    """Runs one command; `name` begins its error lines.
+
+    Returns 0, 2 for bad input and 1 when device, meter or measurement fail.
+    """
     arguments = _build_parser().parse_args(argv)
     try:
         print(_measure(arguments))
     except (UsageError, InfeasibleError) as error:
-        print(f"edge: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 2
     except EdgeError as error:
-        print(f"edge: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 1
     return 0
 

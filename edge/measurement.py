@@ -79,7 +79,7 @@ class MeasurePlan:
 
 
 PLANS: dict[str, MeasurePlan] = {
-    "search": MeasurePlan("search", warmup_s=0.1, windows=5, window_s=0.2, max_spread=0.5),
+    "search": MeasurePlan("search", warmup_s=0.1, windows=10, window_s=0.1, max_spread=0.5),
     "short": MeasurePlan("short", warmup_s=0.5, windows=5, window_s=1.0, max_spread=0.3),
     "final": MeasurePlan("final", warmup_s=1.0, windows=5, window_s=10.0, passes=3, max_spread=0.2),
 }

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from compress.files import write_at_once
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,3 @@ class Cache:
     def put(self, value: bytes, kind: str, *key: Any) -> None:
         """Write the entry."""
         write_at_once(self.path(kind, *key), value)
-
-
-def write_at_once(path: Path, value: bytes) -> None:
-    """Write a file so that a kill leaves the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(value)
-        os.replace(unfinished, path)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise

@@ -1,7 +1,6 @@
 """The `thrones` command. Heavy imports stand inside the commands, so that `--help` comes at once."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,13 +62,13 @@ def run(
 
     from search.progress import Progress
     from search.space import starting_params
+    from search.storage import locked
 
     starting_params(config)  # what is wrong with the file or the folder is told before TensorFlow loads
-    config.folder.mkdir(parents=True, exist_ok=True)
-    from search.study import run_study
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with Progress(console, config.budget.minutes) as progress:
+    with locked(config.folder), Progress(console, config.budget.minutes) as progress:
+        from search.study import run_study
+
         finished = run_study(config, found.data, progress)
     results = _report(finished, config)
     if as_json:
@@ -103,7 +102,7 @@ def best(
     if results.best is None:
         fail(f"{study}: no trial keeps the rule yet; go on with `thrones run {study}`")
     if out is not None:
-        from search.cache import write_at_once
+        from compress.files import write_at_once
 
         key = stored.trials[results.best_trial].user_attrs["artifact model.tflite"]
         write_at_once(out, (config.folder / "artifacts" / key).read_bytes())
@@ -121,11 +120,12 @@ def best(
 @app.command(epilog="Example: thrones report studies/latency.toml")
 def report(study: Study, runs: Runs = Path("runs")) -> None:
     """Write the study's report.html and trials.csv anew, also while the study runs."""
-    from search.report import write_csv, write_report
+    from search.config import load_config
+    from search.storage import load_study
 
-    results, _, config = _results(study, runs)
-    typer.echo(write_report(results, config.folder))
-    typer.echo(write_csv(results, config.folder))
+    config = load_config(study, runs)
+    _report(load_study(config), config)
+    typer.echo(f"{config.folder / 'report.html'}\n{config.folder / 'trials.csv'}")
 
 
 @app.command(epilog="Example: thrones pretrain --data ~/cifar-10-batches-py --out mine.npz")
@@ -150,8 +150,6 @@ def pretrain(
     epochs = sum(cycle.epochs for cycle in cycles)
     console.print(f"training the base on {images.name} from {images.source}: {epochs} epochs", soft_wrap=True)
     with Progress(console, 0) as progress:
-        progress.phase(f"epoch 1/{epochs}")
-
         def show(epoch: Any) -> None:
             progress.line(f"epoch {epoch.number:3d}/{epochs}  loss {epoch.loss:.3f}  {epoch.accuracy:.2f} %")
             progress.phase(f"epoch {epoch.number + 1}/{epochs}")
@@ -159,7 +157,8 @@ def pretrain(
         result = train_base(images, out, cycles, seed, show)
     console.print(
         f"{out}: {result.test_accuracy:.2f} % on {len(images.test[0]):,} test images, "
-        f"{result.validation_accuracy:.2f} % on the validation images, {result.seconds / 60:.0f} minutes"
+        f"{result.validation_accuracy:.2f} % on the validation images, {result.seconds / 60:.0f} minutes",
+        soft_wrap=True,
     )
 
 
@@ -207,7 +206,7 @@ def measure(
     arguments = ["measure", str(model), "--plan", plan, "--threads", str(threads), "--meter", meter]
     arguments += ["--json"] if as_json else []
     if name == "none":
-        raise typer.Exit(main(arguments))
+        raise typer.Exit(main(arguments, "thrones"))
     import tempfile
 
     import numpy as np
@@ -218,13 +217,12 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "test.npz"
         np.savez(path, x=images.test[0], y=images.test[1])
-        code = main([*arguments, "--images", str(path)])
+        code = main([*arguments, "--images", str(path)], "thrones")
     raise typer.Exit(code)
 
 
 def main() -> None:
     """Run the command; bad input ends with one line and exit code 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with one_line():
         app()
 

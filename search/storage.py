@@ -1,6 +1,9 @@
 """Where a study is kept, and the best of what it holds. Needs no TensorFlow, so that `thrones status` comes at once."""
 
+import fcntl
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ from sqlalchemy import Engine, event
 from compress.errors import UsageError
 from search.config import StudyConfig
 
-HEARTBEAT_S, GRACE_S = 5, 15
+INTERRUPTED = "interrupted; enqueued again"
+"""The reason of a trial that Ctrl-C or a kill ended; it does not count."""
+SECOND_TRY = "second try of"
 
 
 def storage_path(config: StudyConfig) -> Path:
@@ -23,17 +28,39 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
 
     Write-ahead logging, synced at checkpoints: a killed process loses nothing, a power cut at most the last trial.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # heartbeat and retry are marked experimental since Optuna 2.8
-        retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=1)
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{path}",
-            engine_kwargs={"connect_args": {"timeout": 30}},
-            heartbeat_interval=HEARTBEAT_S,
-            grace_period=GRACE_S,
-            heartbeat_stale_trial_callback=retry,
-        )
-    return storage
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make `folder` and keep every other process out of the study in it for the length of the `with`.
+
+    The kernel lets go when the process ends, however it ends. Raises UsageError when another one is at work.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "study.lock"
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{path} is held by another run of this study; wait for it, or stop it") from error
+        yield
+
+
+def try_again(study: optuna.Study, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
+    """Enqueue the trial's candidate once more, but for one that is a second try itself."""
+    if SECOND_TRY not in trial.user_attrs:
+        study.enqueue_trial(trial.params, user_attrs={SECOND_TRY: trial.number})
+
+
+def reclaim(study: optuna.Study, storage: optuna.storages.BaseStorage) -> None:
+    """Give up the trials that a killed process left running, and enqueue each once more. Only when `locked`."""
+    study_id = storage.get_study_id_from_name(study.study_name)
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        try_again(study, trial)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        storage.set_trial_user_attr(trial_id, "reason", INTERRUPTED)
+        storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
 
 
 @event.listens_for(Engine, "connect")

@@ -32,17 +32,25 @@ from search.config import StudyConfig
 from search.interrupts import Interrupts
 from search.progress import Progress
 from search.space import starting_params
-from search.storage import best_trial, best_value, open_storage, sampler, storage_path
+from search.storage import (
+    INTERRUPTED,
+    best_trial,
+    best_value,
+    open_storage,
+    reclaim,
+    sampler,
+    storage_path,
+    try_again,
+)
 from search.trial import Bench, accuracy_percent, run_trial
 
 FAILURES_IN_A_ROW = 3
 """After so many failures of the rig, one after the other, the study stops with the first reason."""
 UNITS = {"latency": "ms", "energy": "mJ", "fom": "FoM"}
-INTERRUPTED = "interrupted; enqueued again"
 
 
 def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.Study:
-    """Run or resume a study until its budget ends, then compare its best candidate with the base.
+    """Run or resume a study until its budget ends, then compare its best candidate with the base. Only when `locked`.
 
     Raises UsageError for a storage of another study, base or data; UnavailableError when device or meter stay away.
     """
@@ -51,8 +59,7 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
         converter = stack.enter_context(Converter())
         meter = stack.enter_context(open_meter(config.meter))
         device = stack.enter_context(open_device(config.device, meter))
-        config.folder.mkdir(parents=True, exist_ok=True)
-        (config.folder / "artifacts").mkdir(exist_ok=True)
+        (config.folder / "artifacts").mkdir(parents=True, exist_ok=True)
         cache = Cache(config.folder.parent / "cache")
         base = base_weights(data, cache, progress)  # before the budget's clock starts
         rule = data.rule_percent if config.rule.accuracy_percent is None else config.rule.accuracy_percent
@@ -83,9 +90,10 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
 
 def _open_study(bench: Bench, rule_percent: float, starts: list[dict[str, Any]]) -> optuna.Study:
     config = bench.config
+    storage = open_storage(storage_path(config))
     study = optuna.create_study(
         study_name=config.name,
-        storage=open_storage(storage_path(config)),
+        storage=storage,
         sampler=sampler(),
         direction="maximize" if config.road == "fom" else "minimize",
         load_if_exists=True,
@@ -110,6 +118,7 @@ def _open_study(bench: Bench, rule_percent: float, starts: list[dict[str, Any]])
             f"{storage_path(config)} was made with another {other} ({_short(stored.get(other))}, now "
             f"{_short(identity[other])}); results must not be mixed: rename the study file, or move the folder away"
         )
+    reclaim(study, storage)
     best = best_value(study)
     if best is not None:
         bench.progress.best(f"{best:.4g} {UNITS[config.road]}")
@@ -154,7 +163,11 @@ def _optimize(study: optuna.Study, bench: Bench) -> None:
         except optuna.TrialPruned as pruned:
             _note(trial, bench, "pruned", str(pruned))
             raise
-        except (CandidateError, InfeasibleError, InvalidMeasurementError) as error:
+        except InvalidMeasurementError as error:  # the machine's fault and not the candidate's
+            try_again(study, trial)
+            _note(trial, bench, "FAIL", str(error))
+            raise
+        except (CandidateError, InfeasibleError) as error:
             _note(trial, bench, "FAIL", str(error))
             raise
         except KeyboardInterrupt:
@@ -206,6 +219,9 @@ def _finish(study: optuna.Study, bench: Bench, base: bytes) -> None:
     The test images are used here and nowhere else, when the choice has been made.
     """
     best = best_trial(study)
+    compared = study.user_attrs.get("comparison")
+    if best is not None and compared is not None and compared["trial"] == best.number:
+        return
     models = {"base": base}
     threads = 1
     if best is not None:

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -147,24 +147,27 @@ def measure_structure(bench: Bench, spec: CompressionSpec, plan: MeasurePlan) ->
     quantization = "int8" if spec.quantization == "qat_int8" else spec.quantization  # the same operators
     architecture = spec.architecture()
     key = ("structure", asdict(architecture), quantization, spec.ends, plan.to_dict(), bench.device_key)
-    stored = bench.cache.get(*key)
-    if stored is not None:
-        return Measurement.from_json(stored.decode())
-    calibration = bench.data.calibration() if quantization in CALIBRATED else None
-    job = ConversionJob(architecture, inherit(bench.base, spec), quantization, spec.ends, calibration)
-    measurement = bench.device.measure(bench.converter.convert(job), plan, bench.data.validation[0][:100])
-    bench.cache.put(measurement.to_json().encode(), *key)
-    return measurement
+
+    def anew() -> Measurement:
+        calibration = bench.data.calibration() if quantization in CALIBRATED else None
+        job = ConversionJob(architecture, inherit(bench.base, spec), quantization, spec.ends, calibration)
+        return bench.device.measure(bench.converter.convert(job), plan, bench.data.validation[0][:100])
+
+    return _remembered(bench.cache, key, anew)
 
 
 def measure(bench: Bench, model: bytes, plan: MeasurePlan) -> Measurement:
     """Measure these very bytes on the device, or give what was measured before by the same plan."""
     key = ("measurement", sha256(model).hexdigest(), plan.to_dict(), bench.device_key)
-    stored = bench.cache.get(*key)
+    return _remembered(bench.cache, key, lambda: bench.device.measure(model, plan, bench.data.validation[0]))
+
+
+def _remembered(cache: Cache, key: tuple[Any, ...], anew: Callable[[], Measurement]) -> Measurement:
+    stored = cache.get(*key)
     if stored is not None:
         return Measurement.from_json(stored.decode())
-    measurement = bench.device.measure(model, plan, bench.data.validation[0])
-    bench.cache.put(measurement.to_json().encode(), *key)
+    measurement = anew()
+    cache.put(measurement.to_json().encode(), *key)
     return measurement
 
 

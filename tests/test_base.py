@@ -21,7 +21,7 @@ def test_the_bundled_base_is_small_and_tells_how_it_was_made() -> None:
     assert WEIGHTS.stat().st_size <= 7_000_000
     assert ABOUT["command"].startswith("thrones pretrain")
     assert len(ABOUT["history"]) == sum(cycle["epochs"] for cycle in ABOUT["cycles"])
-    assert round(ABOUT["test_accuracy"], 2) >= 89.5
+    assert ABOUT["test_accuracy"] >= 90.0
 
 
 @pytest.mark.skipif("THRONES_DATA" not in os.environ, reason="needs CIFAR-10: name it in THRONES_DATA")

@@ -79,12 +79,13 @@ def test_a_curve_that_gets_there_is_never_given_up(
 
 def test_a_flat_curve_is_given_up_and_a_rising_one_is_not() -> None:
     assert reachable_percent([30.0, 30.0, 30.0], 12) == pytest.approx(38.0)
-    assert reachable_percent([30.0, 40.0], 8) == pytest.approx(68.0)  # 10 a doubling, two doublings, 8 at the end
-    assert reachable_percent([60.0, 50.0], 4) == pytest.approx(68.0)  # a fall promises nothing, nor does it cost
-    assert reachable_percent([50.0, 95.0], 8) == 100.0
+    # 10 a doubling, two doublings, 8 at the end
+    assert reachable_percent([20.0, 30.0, 35.0, 40.0], 16) == pytest.approx(68.0)
+    assert reachable_percent([60.0, 50.0, 55.0], 6) == pytest.approx(68.0)  # a fall promises nothing, nor does it cost
+    assert reachable_percent([50.0, 80.0, 95.0], 8) == 100.0
 
 
-def test_nothing_is_known_before_the_second_epoch_and_all_after_the_last() -> None:
-    assert reachable_percent([1.0], 10) == 100.0
+def test_nothing_is_known_before_the_third_epoch_and_all_after_the_last() -> None:
+    assert reachable_percent([1.0], 10) == reachable_percent([2.0, 1.0], 10) == 100.0
     assert reachable_percent([1.0], 1) == 1.0
     assert reachable_percent([50.0, 71.0], 2) == 71.0

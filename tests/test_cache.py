@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from search.cache import Cache, write_at_once
+from compress.files import write_at_once
+from search.cache import Cache
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_the_artifacts_are_what_was_measured(finished: Finished) -> None:
         images, labels = load(str(finished.folder / "squares.npz")).validation
         accuracy = float(np.mean(edge.predict(model, images) == labels) * 100)
         assert accuracy == about["candidate"]["accuracy_percent"] >= 60
-    assert sorted(path.name for path in folder.iterdir() if "study.db" not in path.name) == [
+    assert sorted(path.name for path in folder.iterdir() if not path.name.startswith("study.")) == [
         "artifacts",
         "report.html",
         "trials.csv",
