@@ -172,3 +172,16 @@ def test_a_study_is_not_mixed_with_another(what: str, squares_copy: Path) -> Non
         run_study(config, data, squares.silent())
     assert "\n" not in str(caught.value)
     assert trials_of(squares_copy) == before
+
+
+def test_a_measurement_that_cannot_be_trusted_is_asked_for_once_more(
+    squares_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(edge.PLANS, "search", replace(HASTY["search"], max_spread=1e-9))
+    config = squares.read(squares.write_study(squares_copy / "unsteady.toml", squares.SMALL, trials=3))
+    study = run_study(config, load(str(squares_copy / "squares.npz")), squares.silent())
+    first, second, other, _ = trials = study.get_trials()
+    assert [trial.state.name for trial in trials] == ["FAIL", "FAIL", "FAIL", "WAITING"]  # the last is the third's
+    assert "the limit is" in first.user_attrs["reason"]
+    assert (second.params, second.user_attrs["second try of"]) == (first.params, 0)
+    assert other.params != first.params
