@@ -40,13 +40,13 @@ def reachable_percent(curve: Sequence[float], epochs: int) -> float:
     """An upper estimate of the accuracy after all `epochs`, from the accuracies after the first few.
 
     Learning curves rise about evenly with the logarithm of the epochs: the gain since half as many epochs is granted
-    again for each doubling left, and ANNEALING_GAIN on top. Before the third epoch nothing is known: 100. (An early
-    dip is common while the learning rate is high.)
+    again for each doubling left, and ANNEALING_GAIN on top. Before the third epoch, and before a quarter of
+    them is over, nothing is known: 100. (Flat starts and dips are common while the learning rate is high.)
     """
     done = len(curve)
     if done >= epochs:
         return curve[-1]
-    if done < 3:
+    if done < max(3, epochs / 4):
         return 100.0
     best = max(curve)
     per_doubling = max(0.0, best - curve[done // 2 - 1])

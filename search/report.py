@@ -39,7 +39,8 @@ def write_report(results: StudyResults, folder: Path) -> Path:
         counts=escape(tables.counts(results)),
         plotly=get_plotlyjs(),
         facts=_table_html((), _facts(results), kind="facts"),
-        comparison=_table_html(columns, comparison, (1, 2)),
+        comparison=_table_html(columns, comparison, (1, 2))
+        + "".join(f'<p class="soft">{line}</p>' for line in tables.footnote(comparison)),
         layers=_table_html(tables.LAYER_COLUMNS, layers, (1, 2, 3)) if layers else "",
         trials=_table_html((*tables.trial_columns(results), "model"), trials, (0, 2, 3, 4), "sortable"),
         environment=_table_html((), _environment(results), kind="facts"),

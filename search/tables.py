@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from search.results import Figures, StudyResults, TrialResult
 
 NONE = "–"
+ESTIMATED = ", est."
+ESTIMATED_MEANS = "est.: from an assumed power, not measured."
 ROADS = {"latency": "latency [ms]", "energy": "energy per image [mJ]", "fom": "FoM [% / (ms x mJ)]"}
 STATES = {
     "COMPLETE": "complete",
@@ -83,7 +86,7 @@ METRICS = (
     Metric("parameters", "parameters", lambda f: f.parameters, "fewer", "more", show="{:,}".format),
     Metric("macs", "MACs", lambda f: f.macs, "fewer", "more", show="{:,}".format),
     Metric("fom", ROADS["fom"], lambda f: f.fom, "higher", "lower", True, True),
-    Metric("fom_published", "published FoM [1 / (s x J)]", published_fom, "higher", "lower", True, True),
+    Metric("fom_published", "published FoM [1/(s x J)]", published_fom, "higher", "lower", True, True),
 )
 
 
@@ -109,7 +112,7 @@ class Layer(NamedTuple):
 def comparison_columns(results: StudyResults) -> tuple[str, ...]:
     """The headings of `comparison_rows`."""
     trial = "" if results.best_trial is None else f" (trial {results.best_trial})"
-    return ("", f"best candidate{trial}", "unpruned base", "best against base")
+    return ("", f"best{trial}", "unpruned base", "best against base")
 
 
 def comparison_rows(results: StudyResults) -> list[Row]:
@@ -133,15 +136,20 @@ def comparison_rows(results: StudyResults) -> list[Row]:
 def _metric_row(metric: Metric, best: Figures | None, base: Figures | None) -> Row:
     values = [metric.get(model) if model else None for model in (best, base)]
     guessed = [bool(model and metric.power and model.estimated) for model in (best, base)]
+    mixed = None not in values and guessed[0] != guessed[1]
     shown = [
-        NONE if value is None else marked(metric.show(value), guess)
+        NONE if value is None else marked(metric.show(value), mixed and guess)
         for value, guess in zip(values, guessed, strict=True)
     ]
     small, large = reversed(values) if metric.higher_is_better else values
-    ratio = marked(times(large, small, metric.better, metric.worse), any(guessed))
-    if None not in values and guessed[0] != guessed[1]:
-        ratio = "not comparable"  # measured and estimated are never mixed
-    return Row(metric.label + ", estimated" * any(guessed), shown[0], shown[1], ratio)
+    # Measured and estimated are never mixed.
+    ratio = "not comparable" if mixed else times(large, small, metric.better, metric.worse)
+    return Row(metric.label + ESTIMATED * (any(guessed) and not mixed), shown[0], shown[1], ratio)
+
+
+def footnote(rows: Sequence[Row]) -> list[str]:
+    """What stands under `comparison_rows`: one line where something in them is estimated, or none."""
+    return [ESTIMATED_MEANS] if any(row.label.endswith(ESTIMATED) for row in rows) else []
 
 
 def verdict(results: StudyResults) -> str:
@@ -160,9 +168,9 @@ def verdict(results: StudyResults) -> str:
     if base is None or row.ratio in (NONE, "not comparable"):
         sentence = f"{row.label}: {row.best}, not compared with the unpruned base,"
     else:
-        count, _, estimated = row.ratio.partition(" (")
-        than = "as" if count == "the same" else "than"
-        sentence = f"{count}{what}{' (' + estimated if estimated else ''} {than} the unpruned base"
+        than = "as" if row.ratio == "the same" else "than"
+        estimated = " (estimated)" if row.label.endswith(ESTIMATED) else ""
+        sentence = f"{row.ratio}{what}{estimated} {than} the unpruned base"
     sentence += f" at {percent(best.accuracy_percent)} % {best.accuracy_of} accuracy"
     if best.accuracy_percent < results.rule_percent:
         sentence += f", below the rule of {significant(results.rule_percent)} %"
@@ -251,9 +259,9 @@ def layer_cells(layer: Layer) -> tuple[str, ...]:
 
 def comparison_table(results: StudyResults) -> Table:
     """The closing table: the best candidate beside the unpruned base."""
-    return _table(
-        results.name, comparison_columns(results), comparison_rows(results), verdict(results), (1, 2)
-    )
+    rows = comparison_rows(results)
+    caption = "\n".join([verdict(results), *footnote(rows)])
+    return _table(results.name, comparison_columns(results), rows, caption, (1, 2))
 
 
 def trials_table(results: StudyResults, last: int | None = None) -> Table:
@@ -291,7 +299,7 @@ def _table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str, right: Sequence[int]
 ) -> Table:
     # Text, not str: rich would take "[ms]", or a bracket in an error message, for markup and swallow it.
-    table = Table(title=Text(title), caption=Text(caption), caption_justify="left")
+    table = Table(title=Text(title), caption=Text(caption), caption_justify="left", box=SIMPLE_HEAD)
     for number, column in enumerate(columns):
         table.add_column(Text(column), justify="right" if number in right else "left", overflow="fold")
     for row in rows:

@@ -90,7 +90,7 @@ def test_status_best_report_and_json_agree(squares_copy: Path) -> None:
     assert float(np.mean(edge.predict(model, images) == labels) * 100) == best["best"]["accuracy_percent"]
     # A pruned trial has no objective, though Optuna takes its last accuracy for one.
     assert [trial["value"] is None for trial in best["trials"]] == [True, False, False, True]
-    for words in ("best candidate (trial 2)", "unpruned base", f"{best['best']['accuracy_percent']:.2f} test"):
+    for words in ("best (trial 2)", "unpruned base", f"{best['best']['accuracy_percent']:.2f} test"):
         assert words in say("best", "squares.toml")
     assert "4 trials: 2 complete (2 accurate enough), 2 pruned; best so far: trial 2" in say("status", "squares.toml")
 
