@@ -1,12 +1,17 @@
-"""Power during a window, behind a URL: `estimate://4.8W` today."""
+"""Power during a window, behind a URL: `smartpower2:///dev/ttyUSB0`, `rapl://`, `estimate://4.8W` ..."""
 
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from edge.errors import UsageError
+from edge.rapl import RaplMeter
+from edge.readings import Power
+from edge.replay import ReplayMeter
+from edge.smartpower import open_smart_power
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
@@ -15,16 +20,12 @@ if TYPE_CHECKING:
 MAX_ESTIMATE_W = 60.0
 
 
-@dataclass(frozen=True)
-class Power:
-    """Mean and largest reading of a stretch of time, in watts."""
-
-    mean_w: float
-    max_w: float
-
-
 class Meter(Protocol):
-    """A source of power readings. `estimated` is True when no instrument stands behind them."""
+    """A source of power readings. `estimated` is True when no instrument stands behind them.
+
+    It is made without touching hardware; a `with` opens it, waits for the first reading and closes it on every
+    way out. Opening raises what `power` does, and UsageError when the URL turns out to be ambiguous.
+    """
 
     @property
     def url(self) -> str: ...
@@ -32,11 +33,17 @@ class Meter(Protocol):
     @property
     def estimated(self) -> bool: ...
 
-    def power(self, start_s: float, end_s: float) -> Power:
-        """Power over the readings wholly inside a stretch of CLOCK_MONOTONIC seconds.
+    @property
+    def shortest_window_s(self) -> float:
+        """The seconds that a window must last to hold enough readings; 0.0 when none are needed."""
+        ...
 
-        Raises InvalidMeasurementError when no reading lies inside and UnavailableError when the meter does
-        not answer.
+    def power(self, start_s: float, end_s: float) -> Power:
+        """Power over the readings wholly inside a stretch of CLOCK_MONOTONIC seconds, which has passed.
+
+        Raises InvalidMeasurementError for a window that is too short for the meter's rate, gappy readings or too
+        many implausible ones; UnavailableError for a meter that is silent, gone, serves another client, or reads
+        0 W because the output is off.
         """
         ...
 
@@ -54,10 +61,11 @@ class EstimateMeter:
     url: str
     watts: float
     estimated: bool = True
+    shortest_window_s: float = 0.0
 
     def power(self, start_s: float, end_s: float) -> Power:
-        """The assumed power, whatever the time. Raises nothing."""
-        return Power(self.watts, self.watts)
+        """The assumed power, whatever the time, of 0 readings. Raises nothing."""
+        return Power(self.watts, self.watts, 0)
 
     def __enter__(self) -> "Self":
         return self
@@ -71,9 +79,19 @@ class EstimateMeter:
 def open_meter(url: str) -> Meter:
     """The meter behind a URL, to be used in a `with`. Raises UsageError for a URL that names none."""
     scheme, separator, rest = url.partition("://")
-    if scheme == "estimate" and separator:
-        return EstimateMeter(url, _parse_watts(url, rest))
-    raise UsageError(f"no meter {url!r}; there is: estimate://WATTS, for example estimate://4.8W")
+    if separator:
+        if scheme in ("smartpower2", "smartpower3"):
+            return open_smart_power(url)
+        if scheme == "rapl" and not rest:
+            return RaplMeter(url)
+        if scheme == "replay" and rest:
+            return ReplayMeter(url, Path(rest))
+        if scheme == "estimate":
+            return EstimateMeter(url, _parse_watts(url, rest))
+    raise UsageError(
+        f"no meter {url!r}; there is: smartpower2://PORT, smartpower3://PORT, rapl://, replay://FILE, "
+        f"estimate://WATTS, for example smartpower2:///dev/ttyUSB0 or estimate://4.8W"
+    )
 
 
 def _parse_watts(url: str, text: str) -> float:

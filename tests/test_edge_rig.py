@@ -38,7 +38,8 @@ def test_the_estimate_meter_says_so():
     with edge.open_meter("estimate://4.8W") as meter:
         assert meter.estimated
         assert meter.url == "estimate://4.8W"
-        assert meter.power(0.0, 1.0) == edge.Power(4.8, 4.8)
+        assert meter.power(0.0, 1.0) == edge.Power(4.8, 4.8, 0)
+        assert meter.shortest_window_s == 0.0
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,9 @@ def test_the_estimate_meter_says_so():
         "estimate://4.8W\n",
         "estimate:",
         "smartpower://x",
+        "smartpower2:",
+        "rapl://x",
+        "replay://",
         "",
     ],
 )
@@ -64,7 +68,22 @@ def test_a_bad_meter_url_gives_an_example(url):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["", "local", "local:x", "ssh://pi@raspberrypi.local"])
-def test_a_bad_device_url_lists_what_exists(url):
-    with pytest.raises(edge.UsageError, match="there is: local:"):
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "there are: local:, ssh://"),
+        ("local", "there are: local:, ssh://"),
+        ("local:x", "there are: local:, ssh://"),
+        ("ssh://", "names no host"),
+        ("rpyc://127.0.0.1:port", "no URL of a device"),
+        ("rpyc://127.0.0.1:18861/path", "names no host"),
+        ("rpyc://192.168.1.7", "not this machine: use ssh://"),
+        ("rpyc://pi:18861?cert=a.pem", "TLS needs cert, key and ca"),
+        ("ssh://pi?agnet=3", "unknown option 'agnet'; known: agent, config"),
+    ],
+)
+def test_a_bad_device_url_tells_what_is_wrong(url, words):
+    with pytest.raises(edge.UsageError) as caught:
         edge.open_device(url)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
