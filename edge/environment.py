@@ -45,10 +45,13 @@ def runtime_name() -> str:
 
 def throttling_now(throttled: str | None) -> list[str]:
     """What holds the processor back now, from the firmware's word ("0x50005"); [] for nothing."""
-    if throttled is None:
-        return []
-    flags = int(throttled, 16)
+    flags = int(throttled or "0", 16)
     return [meaning for bit, meaning in _THROTTLE_BITS.items() if flags >> bit & 1]
+
+
+def throttling_since_boot(throttled: str | None) -> list[str]:
+    """What has held the processor back since it was switched on, from the same word."""
+    return throttling_now(hex(int(throttled or "0", 16) >> 16))
 
 
 def _cpu_model(root: Path) -> str:

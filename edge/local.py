@@ -8,9 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import child
-from edge.environment import read_environment, throttling_now
+from edge.environment import read_environment
 from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError, one_line
 from edge.interpreter import check_header, check_images
-from edge.measurement import Environment, Measurement, MeasurePlan, Window, build_record
+from edge.measurement import Environment, Idle, Measurement, Window
 from edge.meter import Meter
+from edge.plan import MeasurePlan
+from edge.records import build_record
+from edge.session import measure_until_believed, weigh
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
@@ -34,7 +36,8 @@ START_ALLOWANCE_S = 60.0
 # The unpruned net takes about 0.1 s an image on a Pi 3B+: a candidate that needs twice and a half that is no
 # candidate.
 SLOWEST_IMAGE_S = 0.25
-_PAUSE_S = 1.0
+COOL_LIMIT_S = 300.0
+_COOL_STEP_S = 2.0
 _CRASHES = frozenset(
     {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
 )
@@ -44,50 +47,93 @@ _CHILD_ERRORS: dict[str, type[EdgeError]] = {
 
 
 class LocalDevice:
-    """Measures on this machine, each model in a fresh child process.
+    """Measures on this machine, each model in a fresh child process; one call at a time.
 
-    `meter` stays the caller's to open and close; without one, power and energy are not measured.
+    `meter` stays the caller's to open and close; without one, power and energy are not measured. `phase` says what
+    is being done; `cancel` ends it from another thread.
     """
 
-    def __init__(
-        self,
-        meter: Meter | None = None,
-        start_allowance_s: float = START_ALLOWANCE_S,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
+    def __init__(self, meter: Meter | None = None, start_allowance_s: float = START_ALLOWANCE_S) -> None:
         self.url = "local:"
+        self.phase = "ready"
         self._meter = meter
         self._start_allowance_s = start_allowance_s
-        self._sleep = sleep
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cancelled = threading.Event()
+
+    @property
+    def measures_power(self) -> bool:
+        """See `edge.device.Device.measures_power`."""
+        return self._meter is not None
+
+    @property
+    def shortest_window_s(self) -> float:
+        """See `edge.device.Device.shortest_window_s`."""
+        return 0.0 if self._meter is None else self._meter.shortest_window_s
 
     def environment(self) -> Environment:
         """This machine now. Raises nothing."""
         return read_environment()
 
-    def measure(self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8]) -> Measurement:
-        """See `edge.device.Device.measure`. A doubtful measurement is repeated once after a pause."""
+    def measure(
+        self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
+    ) -> Measurement:
+        """See `edge.device.Device.measure`; `pixels` is one of `edge.pixels.PIXELS`."""
+        wants_idle = self._meter is not None and not self._meter.estimated
+        return measure_until_believed(lambda: self.attempt(model, plan, images, wants_idle, pixels), plan, self._rest)
+
+    def attempt(
+        self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8], wants_idle: bool, pixels: str = "raw"
+    ) -> Measurement:
+        """One attempt by the plan, weighed but not judged. Raises as `edge.device.Device.measure` does."""
         check_header(model)
         check_images(images)
-        measurement = self._measure_once(model, plan, images)
-        if find_fault(measurement) is not None:
-            self._sleep(_PAUSE_S)
-            measurement = self._measure_once(model, plan, images)
-        fault = find_fault(measurement)
-        if fault is not None:
-            raise InvalidMeasurementError(fault)
-        return measurement
+        try:
+            self._cool_down(plan)
+            idle = self._stand_idle(plan) if wants_idle and plan.idle_s else None
+            self.phase = "measuring"
+            limit_s = time_limit_s(plan, len(images), self._start_allowance_s)
+            job = {"task": "measure", "plan": plan.to_dict(), "pixels": pixels}
+            result, _ = self._run_job(model, images, job, limit_s)
+        finally:
+            self.phase = "ready"
+        measurement = Measurement(
+            sha256=hashlib.sha256(model).hexdigest(),
+            model_bytes=len(model),
+            plan=plan,
+            windows=tuple(build_record(Window, window) for window in result["windows"]),
+            peak_memory_mb=result["peak_memory_mb"],
+            memory_growth_mb=result["memory_growth_mb"],
+            load_ms=result["load_ms"],
+            environment=build_record(Environment, result["environment"]),
+            device=self.url,
+            meter="none",
+            estimated=False,
+            idle=idle,
+        )
+        return measurement if self._meter is None else weigh(measurement, self._meter)
 
-    def predict(self, model: bytes, images: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """See `edge.device.Device.predict`."""
+    def predict(self, model: bytes, images: NDArray[np.uint8], pixels: str = "raw") -> NDArray[np.int64]:
+        """See `edge.device.Device.predict`; `pixels` is one of `edge.pixels.PIXELS`."""
         check_header(model)
         check_images(images)
         limit_s = self._start_allowance_s + len(images) * SLOWEST_IMAGE_S
-        _, labels = _run_job(model, images, {"task": "predict"}, limit_s)
+        self.phase = "predicting"
+        try:
+            _, labels = self._run_job(model, images, {"task": "predict", "pixels": pixels}, limit_s)
+        finally:
+            self.phase = "ready"
         if labels is None:
             raise UnavailableError(
                 "the predicting process left no labels: is the temporary folder cleaned by others?"
             )
         return labels
+
+    def cancel(self) -> None:
+        """End what another thread is doing: it raises UnavailableError. Nothing can be asked of this device later."""
+        self._cancelled.set()
+        if self._process is not None:
+            self._process.kill()
 
     def close(self) -> None:
         """Nothing is held between two calls."""
@@ -100,28 +146,88 @@ class LocalDevice:
     ) -> None:
         self.close()
 
-    def _measure_once(self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8]) -> Measurement:
-        limit_s = time_limit_s(plan, len(images), self._start_allowance_s)
-        result, _ = _run_job(model, images, {"task": "measure", "plan": plan.to_dict()}, limit_s)
-        return Measurement(
-            sha256=hashlib.sha256(model).hexdigest(),
-            model_bytes=len(model),
-            plan=plan,
-            windows=tuple(self._weigh(build_record(Window, window)) for window in result["windows"]),
-            peak_memory_mb=result["peak_memory_mb"],
-            memory_growth_mb=result["memory_growth_mb"],
-            load_ms=result["load_ms"],
-            environment=build_record(Environment, result["environment"]),
-            device=self.url,
-            meter="none" if self._meter is None else self._meter.url,
-            estimated=self._meter is not None and self._meter.estimated,
-        )
+    def _rest(self, seconds: float) -> None:
+        if self._cancelled.wait(seconds):
+            raise UnavailableError("cancelled")
 
-    def _weigh(self, window: Window) -> Window:
-        if self._meter is None:
-            return window
-        power = self._meter.power(window.start_s, window.end_s)
-        return replace(window, power_w=power.mean_w, max_power_w=power.max_w)
+    def _cool_down(self, plan: MeasurePlan) -> None:
+        """Wait until the processor is cool enough, on a Raspberry Pi: the limit is about its throttling."""
+        self.phase = "cooling down"
+        waited_s = 0.0
+        while plan.cool_below_c is not None:
+            now = self.environment()
+            if now.throttled is None or now.temperature_c is None or now.temperature_c < plan.cool_below_c:
+                return
+            if waited_s >= COOL_LIMIT_S:
+                raise InvalidMeasurementError(
+                    f"the processor is at {now.temperature_c:.1f} C after {waited_s:.0f} s of rest, the limit is "
+                    f"{plan.cool_below_c:g} C: put a fan on it"
+                )
+            self._rest(_COOL_STEP_S)
+            waited_s += _COOL_STEP_S
+
+    def _stand_idle(self, plan: MeasurePlan) -> Idle:
+        self.phase = "idle baseline"
+        start_s = time.monotonic()
+        self._rest(plan.idle_s)
+        return Idle(start_s, time.monotonic())
+
+    def _run_job(
+        self, model: bytes, images: NDArray[np.uint8], job: dict[str, Any], limit_s: float
+    ) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
+        """One job from writing its folder to reading the result and, for a prediction, the labels."""
+        self._rest(0.0)  # raises when it has been cancelled
+        try:
+            with tempfile.TemporaryDirectory(prefix="thrones-", ignore_cleanup_errors=True) as name:
+                folder = Path(name)
+                (folder / child.MODEL).write_bytes(model)
+                np.save(folder / child.IMAGES, images)
+                text = json.dumps({**job, "parent_pid": os.getpid()})
+                (folder / child.JOB).write_text(text, encoding="utf-8")
+                self._run_child(folder, limit_s)
+                result = _read_result(folder)
+                labels = folder / child.LABELS
+                return result, (np.load(labels) if labels.exists() else None)
+        except OSError as error:
+            reason = "is full" if error.errno == errno.ENOSPC else "cannot be used"
+            raise UnavailableError(
+                f"temporary folder {tempfile.gettempdir()} {reason} ({one_line(error)}): free space or set TMPDIR"
+            ) from error
+
+    def _run_child(self, folder: Path, limit_s: float) -> None:
+        """Runs the child to its end. Raises InfeasibleError for a crash or overrun, else UnavailableError."""
+        root = str(Path(child.__file__).resolve().parents[1])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        stderr = folder / "stderr.txt"
+        with stderr.open("wb") as sink:
+            try:
+                # A session of its own: Ctrl-C reaches the parent alone, which then ends the child below.
+                process = self._process = subprocess.Popen(
+                    child_command(folder),
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=sink,
+                    cwd=folder,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise UnavailableError(
+                    f"cannot start {sys.executable} ({one_line(error)}): is memory short?"
+                ) from error
+            if self._cancelled.is_set():  # since the check above, when there was no process to kill yet
+                process.kill()
+            try:
+                code = process.wait(timeout=limit_s)
+            except subprocess.TimeoutExpired as error:
+                raise _explain_overrun(limit_s, (folder / child.STARTED).exists()) from error
+            finally:
+                process.kill()
+                process.wait()
+        if self._cancelled.is_set():
+            raise UnavailableError("cancelled")
+        if code != 0:
+            raise _explain_exit(code, (folder / child.STARTED).exists(), stderr)
 
 
 def time_limit_s(plan: MeasurePlan, images: int, start_allowance_s: float = START_ALLOWANCE_S) -> float:
@@ -133,79 +239,9 @@ def time_limit_s(plan: MeasurePlan, images: int, start_allowance_s: float = STAR
     return start_allowance_s + plan.warmup_s + SLOWEST_IMAGE_S + timed_s
 
 
-def find_fault(measurement: Measurement) -> str | None:
-    """Why a measurement cannot be trusted, with the remedy; None when it can."""
-    throttling = throttling_now(measurement.environment.throttled)
-    if throttling:
-        return (
-            f"the processor is held back ({', '.join(throttling)}): let it cool down or use a stronger supply"
-        )
-    limit = measurement.plan.max_spread
-    if measurement.spread > limit:
-        return (
-            f"the windows' mean latencies spread over {measurement.spread:.0%} of their median, "
-            f"the limit is {limit:.0%}: close other programs or raise the plan's max_spread"
-        )
-    return None
-
-
 def child_command(folder: Path) -> list[str]:
     """What is started for a job folder; tests put a crashing or hanging program here."""
     return [sys.executable, "-m", "edge.child", str(folder)]
-
-
-def _run_job(
-    model: bytes, images: NDArray[np.uint8], job: dict[str, Any], limit_s: float
-) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
-    """One job from writing its folder to reading the result and, for a prediction, the labels."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="thrones-", ignore_cleanup_errors=True) as name:
-            folder = Path(name)
-            (folder / child.MODEL).write_bytes(model)
-            np.save(folder / child.IMAGES, images)
-            text = json.dumps({**job, "parent_pid": os.getpid()})
-            (folder / child.JOB).write_text(text, encoding="utf-8")
-            _run_child(folder, limit_s)
-            result = _read_result(folder)
-            labels = folder / child.LABELS
-            return result, (np.load(labels) if labels.exists() else None)
-    except OSError as error:
-        reason = "is full" if error.errno == errno.ENOSPC else "cannot be used"
-        raise UnavailableError(
-            f"temporary folder {tempfile.gettempdir()} {reason} ({one_line(error)}): free space or set TMPDIR"
-        ) from error
-
-
-def _run_child(folder: Path, limit_s: float) -> None:
-    """Runs the child to its end. Raises InfeasibleError for a crash or overrun, else UnavailableError."""
-    root = str(Path(child.__file__).resolve().parents[1])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    stderr = folder / "stderr.txt"
-    with stderr.open("wb") as sink:
-        try:
-            # A session of its own: Ctrl-C reaches the parent alone, which then ends the child below.
-            process = subprocess.Popen(
-                child_command(folder),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise UnavailableError(
-                f"cannot start {sys.executable} ({one_line(error)}): is memory short?"
-            ) from error
-        try:
-            code = process.wait(timeout=limit_s)
-        except subprocess.TimeoutExpired as error:
-            raise _explain_overrun(limit_s, (folder / child.STARTED).exists()) from error
-        finally:
-            process.kill()
-            process.wait()
-    if code != 0:
-        raise _explain_exit(code, (folder / child.STARTED).exists(), stderr)
 
 
 def _explain_overrun(limit_s: float, started: bool) -> EdgeError:

@@ -1,17 +1,15 @@
-"""What is asked of a device (`MeasurePlan`) and what it returns (`Measurement`), raw windows and all."""
+"""What a device returns for a model and a plan: every window raw, statistics derived on reading."""
 
 import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from edge.errors import UsageError
-
-_T = TypeVar("_T")
+from edge.plan import MeasurePlan
+from edge.records import build_record, check_number
 
 # Printed beside the numbers: the competition defines none of these, so each figure carries its own
 # definition.
@@ -24,64 +22,13 @@ DEFINITIONS: dict[str, str] = {
     "power_w": "Median over the windows of the mean power drawn by the whole device inside the window.",
     "max_power_w": "Largest power reading inside any window.",
     "energy_mj": "Median over the windows of mean power x length / images; gross, idle power not subtracted.",
+    "idle_power_w": "Mean power of the whole device at rest, just before the model was loaded.",
+    "net_energy_mj": "energy_mj without what the device at rest would have drawn in that time.",
     "peak_memory_mb": "Peak resident set of a fresh child process that loads and runs this one model,"
     " Python and the runtime included, test images excluded; 1 MB = 10^6 bytes.",
     "memory_growth_mb": "Peak resident set minus that just before the model was loaded; 1 MB = 10^6 bytes.",
     "load_ms": "Time to build the interpreter from the model's file and allocate its tensors.",
-    "model_bytes": "Size of the .tflite file.",
-}
-
-
-def _check_number(key: str, value: object, *, positive: bool) -> None:
-    limit = "> 0" if positive else ">= 0"
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise UsageError(f"{key} must be a number, got {value!r}")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise UsageError(f"{key} must be {limit} and finite, got {value}")
-
-
-@dataclass(frozen=True)
-class MeasurePlan:
-    """How long and how often: an uncounted warm-up, then windows of at least `window_s` each.
-
-    Windows go on until there are at least `windows` of them and, together, at least `passes` whole passes
-    over the images. `max_spread` is the largest `Measurement.spread` accepted. Raises UsageError when a value
-    makes no sense.
-    """
-
-    name: str
-    warmup_s: float
-    windows: int
-    window_s: float
-    passes: int = 0
-    threads: int = 1
-    max_spread: float = 0.5
-
-    def __post_init__(self) -> None:
-        for key, least in (("windows", 1), ("passes", 0), ("threads", 1)):
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise UsageError(f"{key} must be a whole number, got {value!r}")
-            if value < least:
-                raise UsageError(f"{key} must be >= {least}, got {value}")
-        _check_number("warmup_s", self.warmup_s, positive=False)
-        _check_number("window_s", self.window_s, positive=True)
-        _check_number("max_spread", self.max_spread, positive=True)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe dict of all fields."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "MeasurePlan":
-        """Inverse of `to_dict`. Raises UsageError for unknown or missing keys and bad values."""
-        return build_record(cls, data)
-
-
-PLANS: dict[str, MeasurePlan] = {
-    "search": MeasurePlan("search", warmup_s=0.1, windows=10, window_s=0.1, max_spread=0.5),
-    "short": MeasurePlan("short", warmup_s=0.5, windows=5, window_s=1.0, max_spread=0.3),
-    "final": MeasurePlan("final", warmup_s=1.0, windows=5, window_s=10.0, passes=3, max_spread=0.2),
+    "model_bytes": "Size of the model's file.",
 }
 
 
@@ -104,12 +51,12 @@ class Window:
         if not self.end_s > self.start_s:
             raise UsageError(f"a window must end after its start, got {self.start_s} to {self.end_s}")
         for key in ("invoke_s", "p50_ms", "p90_ms"):
-            _check_number(key, getattr(self, key), positive=False)
+            check_number(key, getattr(self, key), positive=False)
         if (self.power_w is None) != (self.max_power_w is None):
             raise UsageError("a window has both power_w and max_power_w or neither")
         for key in ("power_w", "max_power_w"):
             if getattr(self, key) is not None:
-                _check_number(key, getattr(self, key), positive=False)
+                check_number(key, getattr(self, key), positive=False)
 
     @property
     def length_s(self) -> float:
@@ -124,6 +71,29 @@ class Window:
     def energy_mj(self) -> float | None:
         """Gross energy for one image: W x s = J, times 1000."""
         return None if self.power_w is None else self.power_w * self.length_s / self.images * 1e3
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A stretch of rest before the model was loaded; times are CLOCK_MONOTONIC seconds."""
+
+    start_s: float
+    end_s: float
+    power_w: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.end_s > self.start_s:
+            raise UsageError(f"a rest must end after its start, got {self.start_s} to {self.end_s}")
+        if self.power_w is not None:
+            check_number("power_w", self.power_w, positive=False)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt that was not believed, why, and its windows (none where it broke off before they were weighed)."""
+
+    fault: str
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +123,7 @@ class Measurement:
     """All windows of one model on one device, raw; what is printed is derived from them (`DEFINITIONS`).
 
     `estimated` is True when the power comes from no meter but from an assumption: then power and energy are
-    estimates.
+    estimates. `idle` is None where no rest was asked for; `rejected` are the attempts before this one.
     """
 
     sha256: str
@@ -167,6 +137,8 @@ class Measurement:
     device: str
     meter: str
     estimated: bool
+    idle: Idle | None = None
+    rejected: tuple[Attempt, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.windows:
@@ -174,7 +146,7 @@ class Measurement:
         if len({window.power_w is None for window in self.windows}) > 1:
             raise UsageError("either every window of a measurement has a power or none has")
         for key in ("peak_memory_mb", "memory_growth_mb", "load_ms"):
-            _check_number(key, getattr(self, key), positive=False)
+            check_number(key, getattr(self, key), positive=False)
 
     @property
     def latency_ms(self) -> float:
@@ -216,6 +188,15 @@ class Measurement:
         values = [energy for window in self.windows if (energy := window.energy_mj) is not None]
         return median(values) if values else None
 
+    @property
+    def idle_power_w(self) -> float | None:
+        return None if self.idle is None else self.idle.power_w
+
+    @property
+    def net_energy_mj(self) -> float | None:
+        idle_w, energy_mj = self.idle_power_w, self.energy_mj
+        return None if idle_w is None or energy_mj is None else energy_mj - idle_w * self.image_ms
+
     def to_json(self) -> str:
         """One line of JSON, the raw windows included; floats keep every digit."""
         return json.dumps(asdict(self), allow_nan=False)
@@ -231,22 +212,15 @@ class Measurement:
             raise UsageError("not a stored measurement: an object with a list of windows is needed")
         nested = {
             "plan": MeasurePlan.from_dict(data.get("plan", {})),
-            "windows": tuple(build_record(Window, window) for window in data["windows"]),
+            "windows": _windows(data["windows"]),
             "environment": build_record(Environment, data.get("environment", {})),
+            "idle": None if data.get("idle") is None else build_record(Idle, data["idle"]),
+            "rejected": tuple(
+                Attempt(attempt["fault"], _windows(attempt["windows"])) for attempt in data.get("rejected", ())
+            ),
         }
         return build_record(cls, {**data, **nested})
 
 
-def build_record(cls: Callable[..., _T], data: object) -> _T:
-    """The dataclass `cls` from its fields. Raises UsageError for unknown or missing keys and bad values."""
-    name = getattr(cls, "__name__", "record")
-    if not isinstance(data, Mapping):
-        raise UsageError(f"{name} must be an object, got {type(data).__name__}")
-    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # every caller passes a dataclass
-    for key in data:
-        if key not in known:
-            raise UsageError(f"unknown key {key!r} in {name}; known: {', '.join(known)}")
-    try:
-        return cls(**data)
-    except TypeError as error:
-        raise UsageError(f"not a valid {name}: {error}") from error
+def _windows(data: list[Any]) -> tuple[Window, ...]:
+    return tuple(build_record(Window, window) for window in data)

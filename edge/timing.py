@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from edge.measurement import MeasurePlan, Window
+from edge.measurement import Window
+from edge.plan import MeasurePlan
 
 _Frame = TypeVar("_Frame")
 

@@ -145,14 +145,6 @@ def wait_until(condition, limit_s=60.0):
         time.sleep(0.02)
 
 
-def test_an_unsteady_measurement_is_repeated_once_then_raises():
-    pauses = []
-    plan = edge.MeasurePlan("strict", warmup_s=0.0, windows=3, window_s=0.002, max_spread=1e-12)
-    with pytest.raises(edge.InvalidMeasurementError, match="max_spread"):
-        edge.LocalDevice(sleep=pauses.append).measure(float_model(), plan, make_images(2))
-    assert pauses == [1.0]
-
-
 def test_power_comes_from_the_meter():
     with edge.open_meter("estimate://5W") as meter, edge.open_device("local:", meter) as device:
         measurement = device.measure(float_model(), QUICK, make_images(2))

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge
-from edge.local import find_fault, time_limit_s
-from edge.measurement import build_record
+from edge.local import time_limit_s
+from edge.records import build_record
+from edge.session import find_fault
 from edge.timing import time_windows
 
 ENVIRONMENT = edge.Environment(

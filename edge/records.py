@@ -1,0 +1,34 @@
+"""Frozen records from and to JSON, strictly: an unknown key, a missing one or a bad value is an error."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import TypeVar
+
+from edge.errors import UsageError
+
+_T = TypeVar("_T")
+
+
+def check_number(key: str, value: object, *, positive: bool) -> None:
+    """Raises UsageError unless `value` is a finite number, >= 0 or > 0."""
+    limit = "> 0" if positive else ">= 0"
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise UsageError(f"{key} must be a number, got {value!r}")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise UsageError(f"{key} must be {limit} and finite, got {value}")
+
+
+def build_record(cls: Callable[..., _T], data: object) -> _T:
+    """The dataclass `cls` from its fields. Raises UsageError for unknown or missing keys and bad values."""
+    name = getattr(cls, "__name__", "record")
+    if not isinstance(data, Mapping):
+        raise UsageError(f"{name} must be an object, got {type(data).__name__}")
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # every caller passes a dataclass
+    for key in data:
+        if key not in known:
+            raise UsageError(f"unknown key {key!r} in {name}; known: {', '.join(known)}")
+    try:
+        return cls(**data)
+    except TypeError as error:
+        raise UsageError(f"not a valid {name}: {error}") from error

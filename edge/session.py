@@ -1,0 +1,70 @@
+"""One measurement from its first attempt to a verdict, the same for a device here and one behind a wire."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from edge.environment import throttling_now
+from edge.errors import InvalidMeasurementError
+from edge.measurement import Attempt, Measurement
+from edge.meter import Meter
+from edge.plan import MeasurePlan
+
+
+def measure_until_believed(
+    attempt: Callable[[], Measurement], plan: MeasurePlan, sleep: Callable[[float], object]
+) -> Measurement:
+    """Attempts until one has no fault, with the rejected ones kept in it.
+
+    Raises InvalidMeasurementError when the plan's last attempt cannot be believed either, and what `attempt` raises.
+    """
+    rejected: list[Attempt] = []
+    while True:
+        try:
+            measurement = attempt()
+        except InvalidMeasurementError as error:
+            rejected.append(Attempt(str(error)))
+        else:
+            fault = find_fault(measurement)
+            if fault is None:
+                return replace(measurement, rejected=tuple(rejected))
+            rejected.append(Attempt(fault, measurement.windows))
+        if len(rejected) == plan.attempts:
+            raise InvalidMeasurementError(f"{rejected[-1].fault} ({plan.attempts} attempts)")
+        sleep(plan.pause_s)
+
+
+def find_fault(measurement: Measurement) -> str | None:
+    """Why a measurement cannot be believed, with the remedy; None when it can."""
+    throttling = throttling_now(measurement.environment.throttled)
+    if throttling:
+        return f"the processor is held back ({', '.join(throttling)}): let it cool down or use a stronger supply"
+    limit = measurement.plan.max_spread
+    if measurement.spread > limit:
+        return (
+            f"the windows' mean latencies spread over {measurement.spread:.0%} of their median, "
+            f"the limit is {limit:.0%}: close other programs or raise the plan's max_spread"
+        )
+    return None
+
+
+def weigh(measurement: Measurement, meter: Meter, ahead_s: float = 0.0, uncertain_s: float = 0.0) -> Measurement:
+    """The measurement with the meter's power in every window and in the rest before them.
+
+    `ahead_s`: how far the meter's clock is ahead of the device's, known to +- `uncertain_s`, which is cut off both
+    ends. Raises InvalidMeasurementError where readings are missing and UnavailableError when the meter is gone.
+    """
+
+    def power(start_s: float, end_s: float) -> tuple[float, float]:
+        found = meter.power(start_s + ahead_s + uncertain_s, end_s + ahead_s - uncertain_s)
+        return found.mean_w, found.max_w
+
+    windows = []
+    for window in measurement.windows:
+        mean_w, max_w = power(window.start_s, window.end_s)
+        windows.append(replace(window, power_w=mean_w, max_power_w=max_w))
+    idle = measurement.idle
+    if idle is not None:
+        idle = replace(idle, power_w=power(idle.start_s, idle.end_s)[0])
+    return replace(
+        measurement, windows=tuple(windows), idle=idle, meter=meter.url, estimated=meter.estimated
+    )

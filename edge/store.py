@@ -1,0 +1,87 @@
+"""Uploads on the device: files named by their sha256, in pieces, within limits, the oldest unused going first."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import UnavailableError, UsageError
+
+MAX_FILE_BYTES = 128_000_000
+"""Four times the 10,000 test images as an .npy, which are the largest thing that is ever sent."""
+MAX_STORE_BYTES = 512_000_000
+_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Files in `folder`, which is made on the first upload; nothing outside it is ever touched."""
+
+    folder: Path
+    max_file_bytes: int = MAX_FILE_BYTES
+    max_store_bytes: int = MAX_STORE_BYTES
+
+    def path(self, sha256: str) -> Path:
+        """Where this file stands; it counts as used now. Raises UsageError when it is not there."""
+        path = self._name(sha256)
+        try:
+            os.utime(path)
+        except FileNotFoundError as error:
+            raise UsageError(f"file {sha256[:12]} is not on the device: upload it first") from error
+        return path
+
+    def received(self, sha256: str) -> int:
+        """How many bytes of this file have come so far: all of them, the first few, or 0."""
+        path = self._name(sha256)
+        for there in (path, path.with_suffix(".part")):
+            if there.exists():
+                return there.stat().st_size
+        return 0
+
+    def append(self, sha256: str, offset: int, total: int, piece: bytes) -> int:
+        """Add a piece that begins at `offset` of a file of `total` bytes; how many bytes have come so far.
+
+        A piece that does not begin where the last one ended changes nothing: the answer says where to go on.
+        Raises UsageError for a size over the limit or another content than the name says, UnavailableError when
+        the disk is full.
+        """
+        path = self._name(sha256)
+        if not 0 < total <= self.max_file_bytes or offset < 0 or offset + len(piece) > total:
+            raise UsageError(
+                f"{len(piece)} bytes at {offset} of a file of {total}: a file has 1 to {self.max_file_bytes} bytes"
+            )
+        received = self.received(sha256)
+        if path.exists() or received != offset:
+            return received
+        part = path.with_suffix(".part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make_room(total, keep=part)
+            with part.open("ab") as file:
+                file.write(piece)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise UnavailableError(
+                f"the device cannot store {total} bytes in {self.folder} ({error.strerror}): free space there"
+            ) from error
+        if offset + len(piece) == total:
+            found = hashlib.sha256(part.read_bytes()).hexdigest()
+            if found != sha256:
+                part.unlink()
+                raise UsageError(f"what was sent as {sha256[:12]} has the sha256 {found[:12]}: send it again")
+            os.replace(part, path)
+        return offset + len(piece)
+
+    def _make_room(self, total: int, keep: Path) -> None:
+        files = sorted((path for path in self.folder.iterdir() if path != keep), key=lambda path: path.stat().st_mtime)
+        used = sum(path.stat().st_size for path in files)
+        while files and used + total > self.max_store_bytes:
+            oldest = files.pop(0)
+            used -= oldest.stat().st_size
+            oldest.unlink()
+
+    def _name(self, sha256: str) -> Path:
+        if _NAME.fullmatch(sha256) is None:
+            raise UsageError(f"{sha256[:80]!r} is no sha256: 64 hexadecimal digits are needed")
+        return self.folder / sha256
