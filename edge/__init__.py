@@ -3,7 +3,7 @@
 Needs numpy and ai-edge-litert alone; the interpreter is imported on first use.
 """
 
-from edge.device import Device, open_device
+from edge.device import Device, open_device, open_rig
 from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError, UsageError
 from edge.interpreter import (
     Operator,
@@ -15,16 +15,20 @@ from edge.interpreter import (
     read_operators,
 )
 from edge.local import LocalDevice
-from edge.measurement import DEFINITIONS, PLANS, Environment, Measurement, MeasurePlan, Window
-from edge.meter import EstimateMeter, Meter, Power, open_meter
+from edge.measurement import DEFINITIONS, Attempt, Environment, Idle, Measurement, Window
+from edge.meter import EstimateMeter, Meter, open_meter
+from edge.plan import PLANS, MeasurePlan, plan_for
+from edge.readings import Power
 
 __all__ = [
     "DEFINITIONS",
     "PLANS",
+    "Attempt",
     "Device",
     "EdgeError",
     "Environment",
     "EstimateMeter",
+    "Idle",
     "InfeasibleError",
     "InvalidMeasurementError",
     "LocalDevice",
@@ -41,7 +45,9 @@ __all__ = [
     "encode_images",
     "open_device",
     "open_meter",
+    "open_rig",
     "operators",
+    "plan_for",
     "predict",
     "read_operators",
 ]

@@ -9,6 +9,7 @@ import ctypes
 import dataclasses
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 
 from edge.environment import read_environment
 from edge.errors import EdgeError, InfeasibleError, UnavailableError, one_line
-from edge.interpreter import applied_delegate, encode_images, import_runtime, open_interpreter, predict
-from edge.measurement import MeasurePlan
+from edge.interpreter import load_runtime, open_runner, predict
+from edge.plan import MeasurePlan
 from edge.timing import time_windows
 
 JOB, MODEL, IMAGES, STARTED, RESULT, LABELS = (
@@ -29,6 +30,9 @@ JOB, MODEL, IMAGES, STARTED, RESULT, LABELS = (
 )  # fmt: skip
 _PR_SET_PDEATHSIG = 1
 _EMPTY_FRAME_RUNS = 3
+_MEMORY_SHARE = 0.9
+# What ONNX Runtime says, in errors of several kinds.
+_NO_MEMORY = ("std::bad_alloc", "bad allocation", "Failed to allocate memory")
 
 
 def main(folder: Path) -> None:
@@ -38,12 +42,10 @@ def main(folder: Path) -> None:
     try:
         result = _do(job, folder)
     except EdgeError as error:
-        result = {"error": type(error).__name__, "message": str(error)}
+        short = any(words in str(error) for words in _NO_MEMORY)
+        result = {"error": type(error).__name__, "message": _explain_memory() if short else str(error)}
     except MemoryError:
-        fault = InfeasibleError(
-            "the model and its images do not fit into this device's memory: use a smaller model"
-        )
-        result = {"error": type(fault).__name__, "message": str(fault)}
+        result = {"error": InfeasibleError.__name__, "message": _explain_memory()}
     except OSError as error:
         fault_text = f"the measuring process cannot use {folder} ({one_line(error)}): is the disk full?"
         result = {"error": UnavailableError.__name__, "message": fault_text}
@@ -51,43 +53,45 @@ def main(folder: Path) -> None:
 
 
 def _do(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    import_runtime()
+    with (folder / MODEL).open("rb") as file:
+        load_runtime(file.read(8))
     (folder / STARTED).touch()
+    _limit_memory()
     images: NDArray[np.uint8] = np.load(folder / IMAGES, mmap_mode="r")
+    pixels = job.get("pixels", "raw")
     if job["task"] == "predict":
-        np.save(folder / LABELS, predict((folder / MODEL).read_bytes(), images))
+        np.save(folder / LABELS, predict((folder / MODEL).read_bytes(), images, pixels=pixels))
         return {}
-    return _measure(folder / MODEL, images, MeasurePlan.from_dict(job["plan"]))
+    return _measure(folder / MODEL, images, MeasurePlan.from_dict(job["plan"]), pixels)
 
 
-def _measure(model: Path, images: NDArray[np.uint8], plan: MeasurePlan) -> dict[str, Any]:
+def _measure(model: Path, images: NDArray[np.uint8], plan: MeasurePlan, pixels: str) -> dict[str, Any]:
     _reset_peak()
     before_mb = _memory_mb("VmRSS")
     start_ns = time.monotonic_ns()
-    interpreter = open_interpreter(model.read_bytes(), plan.threads)
+    runner = open_runner(model.read_bytes(), plan.threads)
     load_ms = (time.monotonic_ns() - start_ns) / 1e6
-    source = interpreter.get_input_details()[0]
-    target_index = interpreter.get_output_details()[0]["index"]
     try:
         # The peak is read before the images come in: as floats 10,000 of them take 123 MB, and they are not
         # the model's.
-        interpreter.set_tensor(source["index"], np.zeros(source["shape"], source["dtype"]))
+        runner.set_input(runner.blank)
         for _ in range(_EMPTY_FRAME_RUNS):
-            interpreter.invoke()
-            interpreter.get_tensor(target_index)
+            runner.invoke()
+            runner.get_output()
         peak_mb = _memory_mb("VmHWM")
 
-        encoded = encode_images(images, source)
+        encoded = runner.encode(images, pixels)
         windows = time_windows(
-            set_input=lambda frame: interpreter.set_tensor(source["index"], frame),
-            invoke=interpreter.invoke,
-            get_output=lambda: interpreter.get_tensor(target_index),
+            set_input=runner.set_input,
+            invoke=runner.invoke,
+            get_output=runner.get_output,
             frames=[encoded[i : i + 1] for i in range(len(encoded))],
             plan=plan,
         )
-    except (RuntimeError, ValueError) as error:
+    except runner.failures as error:
         raise InfeasibleError(f"model fails while it runs: {one_line(error)}; convert it anew") from error
-    environment = dataclasses.replace(read_environment(), delegate=applied_delegate(interpreter))
+    runtime, delegate = runner.describe()
+    environment = dataclasses.replace(read_environment(), runtime=runtime, delegate=delegate)
     return {
         "windows": [dataclasses.asdict(window) for window in windows],
         "peak_memory_mb": peak_mb,
@@ -106,6 +110,27 @@ def _die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
+def _limit_memory() -> None:
+    """So that a model which eats up the memory ends this process, not the agent or the session beside it."""
+    free_mb = _memory_mb("MemAvailable", Path("/proc/meminfo"))
+    limit = round((_memory_mb("VmData") + _MEMORY_SHARE * free_mb) * 1e6)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
+    try:
+        # Where memory runs short all the same, the first to go. Some sandboxes refuse: then the kernel chooses.
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    except OSError:
+        return
+
+
+def _explain_memory() -> str:
+    limit_mb = resource.getrlimit(resource.RLIMIT_DATA)[0] / 1e6
+    return (
+        f"the model and its images need more than {limit_mb:,.0f} MB, "
+        f"{_MEMORY_SHARE:.0%} of this device's free memory: use a smaller model"
+    )
+
+
 def _reset_peak() -> None:
     # What the imports needed for a moment is not the model's peak. Some kernels and containers refuse: then
     # it stays in.
@@ -115,11 +140,11 @@ def _reset_peak() -> None:
         return
 
 
-def _memory_mb(key: str) -> float:
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+def _memory_mb(key: str, path: Path = Path("/proc/self/status")) -> float:
+    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024 / 1e6
-    raise UnavailableError(f"/proc/self/status has no {key}: memory is measured on Linux with /proc mounted")
+    raise UnavailableError(f"{path} has no {key}: memory is measured on Linux with /proc mounted")
 
 
 if __name__ == "__main__":

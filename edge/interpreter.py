@@ -1,5 +1,7 @@
 """Everything that touches the TFLite interpreter: check, open, encode, predict, read the operators.
 
+ONNX models come in here as well and are passed on to `edge.onnx`; what `open_runner` returns is the same for both.
+
 ai_edge_litert is imported inside the functions: it takes 0.2 s, and most of `edge` does without it. A damaged
 model can crash or stall the interpreter, so models from elsewhere belong into the child process
 (`edge.local`), not in here.
@@ -13,7 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.environment import runtime_name
 from edge.errors import InfeasibleError, UnavailableError, UsageError, one_line
+from edge.onnx import begins_like_onnx, check_fields, import_onnxruntime, open_onnx
+from edge.pixels import encode, find_layout, pixel_values
+from edge.runner import Runner
 
 INPUT_SHAPE = (1, 32, 32, 3)
 OUTPUT_SHAPE = (1, 10)
@@ -41,14 +47,30 @@ def import_runtime() -> Any:
     return interpreter
 
 
+def load_runtime(head: bytes) -> None:
+    """Imports what runs a model that begins with these bytes, 8 at least.
+
+    Raises UnavailableError without ai-edge-litert and InfeasibleError without ONNX Runtime for an ONNX model.
+    """
+    if _is_tflite(head):
+        import_runtime()
+    else:
+        import_onnxruntime()
+
+
 def check_header(model: bytes) -> None:
-    """The cheap check, safe in any process. Raises InfeasibleError for what does not start like TFLite."""
+    """The cheap check, safe in any process. Raises InfeasibleError for what is neither like TFLite nor like ONNX."""
     if len(model) < _MIN_BYTES:
         raise InfeasibleError(
             f"model has {len(model)} bytes; a TFLite file has at least {_MIN_BYTES}: is it empty?"
         )
-    if model[4:8] != b"TFL3":
-        raise InfeasibleError(f'model has {model[4:8]!r} at bytes 4 to 8, not b"TFL3": give a .tflite file')
+    if _is_tflite(model):
+        return
+    if not begins_like_onnx(model):
+        raise InfeasibleError(
+            f'model has {model[4:8]!r} at bytes 4 to 8, not b"TFL3": give a .tflite or .onnx file'
+        )
+    check_fields(model)
 
 
 def check_model(model: bytes) -> None:
@@ -56,19 +78,43 @@ def check_model(model: bytes) -> None:
 
     Raises InfeasibleError for a model that this task cannot use and UnavailableError without a runtime.
     """
-    open_interpreter(model, threads=1)
+    open_runner(model, threads=1)
+
+
+def open_runner(model: bytes, threads: int) -> Runner:
+    """The model, TFLite or ONNX, loaded and ready for one image after the other.
+
+    Raises as `open_interpreter` does, and InfeasibleError for an ONNX model where ONNX Runtime is not installed.
+    """
+    check_header(model)
+    if not _is_tflite(model):
+        return open_onnx(model, threads)
+    interpreter = open_interpreter(model, threads)
+    source = interpreter.get_input_details()[0]
+    source_index, target_index = source["index"], interpreter.get_output_details()[0]["index"]
+    return Runner(
+        blank=np.zeros(source["shape"], source["dtype"]),
+        encode=lambda images, pixels: encode_images(images, source, pixels),
+        set_input=lambda frame: interpreter.set_tensor(source_index, frame),
+        invoke=interpreter.invoke,
+        get_output=lambda: interpreter.get_tensor(target_index),
+        failures=(RuntimeError, ValueError),
+        describe=lambda: (runtime_name(), applied_delegate(interpreter)),
+    )
 
 
 def open_interpreter(model: bytes, threads: int) -> Any:
-    """An interpreter with its tensors allocated, its one input (1, 32, 32, 3) and its one output (1, 10).
+    """A TFLite interpreter, its tensors allocated, with one input, 32 x 32 RGB, and one output (1, 10).
 
     Raises InfeasibleError for a model that cannot be parsed or has other shapes and UnavailableError without
     a runtime.
     """
     check_header(model)
     interpreter = _load(model, threads)
-    _check_tensors("input", interpreter.get_input_details(), INPUT_SHAPE)
-    _check_tensors("output", interpreter.get_output_details(), OUTPUT_SHAPE)
+    find_layout(_only_shape("input", interpreter.get_input_details()))
+    found = _only_shape("output", interpreter.get_output_details())
+    if found != OUTPUT_SHAPE:
+        raise InfeasibleError(f"model output is {found}; this task needs {OUTPUT_SHAPE}: ten classes")
     return interpreter
 
 
@@ -80,17 +126,22 @@ def check_images(images: NDArray[np.uint8]) -> None:
         )
 
 
-def encode_images(images: NDArray[np.uint8], input_details: Mapping[str, Any]) -> NDArray[Any]:
-    """The images as the model's input takes them, done once and before any timing.
+def encode_images(
+    images: NDArray[np.uint8], input_details: Mapping[str, Any], pixels: str = "raw"
+) -> NDArray[Any]:
+    """The images as a TFLite model's input takes them, done once and before any timing.
 
-    images: uint8 (N, 32, 32, 3), 0..255, not normalised. Returns the same shape in the input's dtype: raw
-    0..255 for floats; round(value / scale) + zero point, clipped to the dtype, for integers. Raises
-    UsageError for other images and InfeasibleError for an input of another kind.
+    images: uint8 (N, 32, 32, 3), 0..255, not normalised. Returns them in the input's order and dtype: the numbers
+    that `pixels`, one of `edge.pixels.PIXELS`, has for 0..255 as floats; round(number / scale) + zero point, clipped
+    to the dtype, for integers. Raises UsageError for other images and InfeasibleError for an input of another kind.
     """
     check_images(images)
+    layout = find_layout(tuple(input_details.get("shape", INPUT_SHAPE)))
     dtype = np.dtype(input_details["dtype"])
+    # There are only 256 pixel values: a table is exact and needs no float copy of the images.
+    values = pixel_values(pixels)
     if np.issubdtype(dtype, np.floating):
-        return images.astype(dtype)
+        return encode(images, values.astype(dtype), layout)
     if not np.issubdtype(dtype, np.integer):
         raise InfeasibleError(
             f"model input is {dtype}; float32, int8, uint8 or int16 is needed: convert it anew"
@@ -100,32 +151,30 @@ def encode_images(images: NDArray[np.uint8], input_details: Mapping[str, Any]) -
         raise InfeasibleError(
             f"model input is {dtype} with scale {scale}; a scale > 0 is needed: quantize it anew"
         )
-    # There are only 256 pixel values: a table is exact and needs no float copy of the images.
     info = np.iinfo(dtype)
-    table = np.clip(np.round(np.arange(256) / scale) + zero_point, info.min, info.max).astype(dtype)
-    encoded: NDArray[Any] = table[images]
-    return encoded
+    table = np.clip(np.round(values / scale) + zero_point, info.min, info.max).astype(dtype)
+    return encode(images, table, layout)
 
 
-def predict(model: bytes, images: NDArray[np.uint8], threads: int = 1) -> NDArray[np.int64]:
+def predict(
+    model: bytes, images: NDArray[np.uint8], threads: int = 1, pixels: str = "raw"
+) -> NDArray[np.int64]:
     """The label of every image: int64 (N,), 0..9; the lower label where two outputs are equal.
 
     images: uint8 (N, 32, 32, 3), 0..255. One image at a time, as it is timed and deployed: batches of 50
     would save a quarter of the time on the largest net and nothing on small ones, and need a graph that can
-    be resized. Raises InfeasibleError, UsageError and UnavailableError as `open_interpreter` and
-    `encode_images` do.
+    be resized. Raises InfeasibleError, UsageError and UnavailableError as `open_runner` and `encode_images` do.
     """
-    interpreter = open_interpreter(model, threads)
-    source = interpreter.get_input_details()[0]
-    target_index = interpreter.get_output_details()[0]["index"]
-    encoded = encode_images(images, source)
+    check_images(images)
+    runner = open_runner(model, threads)
+    encoded = runner.encode(images, pixels)
     labels = np.empty(len(images), dtype=np.int64)
     try:
         for position in range(len(images)):
-            interpreter.set_tensor(source["index"], encoded[position : position + 1])
-            interpreter.invoke()
-            labels[position] = interpreter.get_tensor(target_index).argmax()
-    except (RuntimeError, ValueError) as error:
+            runner.set_input(encoded[position : position + 1])
+            runner.invoke()
+            labels[position] = runner.get_output().argmax()
+    except runner.failures as error:
         raise InfeasibleError(f"model fails on image {position}: {one_line(error)}") from error
     return labels
 
@@ -167,19 +216,18 @@ def _load(model: bytes, threads: int, delegate: bool = True) -> Any:
         )
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        raise InfeasibleError(
-            f"model of {len(model)} bytes cannot be loaded ({one_line(error)}): convert it anew"
-        ) from error
+        reason = one_line(error) if str(error) else "no reason given: do its tensors fit into the memory?"
+        raise InfeasibleError(f"model of {len(model)} bytes cannot be loaded ({reason}): convert it anew") from error
     return interpreter
 
 
-def _check_tensors(kind: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -> None:
+def _only_shape(kind: str, details: list[dict[str, Any]]) -> tuple[int, ...]:
     if len(details) != 1:
         raise InfeasibleError(
             f"model has {len(details)} {kind}s; this task needs exactly one: convert it anew"
         )
-    found = tuple(int(size) for size in details[0]["shape"])
-    if found != shape:
-        raise InfeasibleError(
-            f"model {kind} is {found}; this task needs {shape}: one CIFAR-10 image at a time, ten classes"
-        )
+    return tuple(int(size) for size in details[0]["shape"])
+
+
+def _is_tflite(model: bytes) -> bool:
+    return model[4:8] == b"TFL3"

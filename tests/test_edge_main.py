@@ -12,6 +12,7 @@ from contracts import make_images
 from models import float_model, int8_model
 
 import edge
+from edge.__main__ import COMMANDS
 
 ROOT = Path(edge.__file__).resolve().parents[1]
 
@@ -36,12 +37,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, *arguments):
+def run(folder, *arguments, stdout=subprocess.PIPE):
     return subprocess.run(
         [sys.executable, "-m", "edge", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
@@ -81,9 +83,13 @@ def test_json_holds_the_measurement(folder):
         (["weigh"], "weigh"),
         (["measure"], "MODEL"),
         (["measure", "missing.tflite"], "missing.tflite"),
+        (["measure", "int8.tflite", "missing.tflite"], "missing.tflite"),
         (["measure", "."], "directory"),
         (["measure", "text.tflite"], "TFL3"),
         (["measure", "cut.tflite"], "cannot be loaded"),
+        (["measure", "int8.tflite", "cut.tflite"], "cut.tflite: model of 2000 bytes cannot be loaded"),
+        (["measure", "int8.tflite", "--rounds", "0"], "rounds must be >= 1, got 0"),
+        (["measure", "int8.tflite", "--pixels", "bgr"], "no pixels 'bgr'; there are: raw, unit, half, cifar10"),
         (["measure", "int8.tflite", "--threads", "0"], "threads must be >= 1, got 0"),
         (["measure", "int8.tflite", "--threads", "two"], "two"),
         (["measure", "int8.tflite", "--plan", "long"], "long"),
@@ -107,6 +113,20 @@ def test_bad_input_exits_2_with_one_line(folder, arguments, words):
     assert done.stderr.startswith("edge: ")
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(folder):
+    read, write = os.pipe()
+    os.close(read)
+    done = run(folder, "measure", "float.tflite", stdout=write)
+    os.close(write)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_commands_are_listed(folder):
+    done = run(folder, "--help")
+    assert done.returncode == 0
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
 
 
 def test_help_gives_an_example(folder):
