@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search.cli_rig import rig_app
 from search.failures import fail, one_line
+from search.options import Data, Device, Json, Meter, Runs, Study, Test
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,17 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-
-Study = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="A study file; see studies/.")]
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="CIFAR-10: a cifar-10-batches-py folder or an .npz (or set THRONES_DATA)."),
-]
-Test = Annotated[
-    Path | None, typer.Option("--test-deployment", help="The course's folder of PNGs, used as the test set.")
-]
-Runs = Annotated[Path, typer.Option("--runs", help="Where studies keep what they find.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]
+app.add_typer(rig_app)
 
 
 @app.command(epilog="Example: thrones run studies/latency.toml --data ~/cifar-10-batches-py --minutes 30")
@@ -45,6 +37,8 @@ def run(
     minutes: Annotated[
         float | None, typer.Option("--minutes", min=0.01, help="End after so many minutes, whatever the study says.")
     ] = None,
+    device: Device = None,
+    meter: Meter = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with it where it stopped; end with the best candidate beside the unpruned base.
@@ -56,6 +50,8 @@ def run(
     config, found = study_and_data(study, runs, data, test)  # before the imports below, which take seconds
     if minutes is not None:
         config = config.model_copy(update={"budget": config.budget.model_copy(update={"minutes": minutes})})
+    rig = {"device": device, "meter": meter}
+    config = config.model_copy(update={name: url for name, url in rig.items() if url is not None})
     console = _console(as_json)
     console.print(f"Study {config.name}, road {config.road}, on {found}", soft_wrap=True)
     import optuna
@@ -187,38 +183,6 @@ def data(
         return
     typer.echo(found)
     typer.echo(", ".join(f"{count:,} {part}" for part, count in counts.items()) + f" images; key {images.key}")
-
-
-@app.command(epilog="Example: thrones measure model.tflite --plan final --threads 2")
-def measure(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.tflite")],
-    plan: Annotated[str, typer.Option("--plan", help="search (a second) or final (a minute and more).")] = "search",
-    threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
-    meter: Annotated[str, typer.Option("--meter")] = "estimate://4.8W",
-    name: Annotated[str, typer.Option("--images", help="cifar10, digits, an .npz, or none.")] = "none",
-    data: Data = None,
-    test: Test = None,
-    as_json: Json = False,
-) -> None:
-    """Measure a .tflite on this host: latency, energy, memory, and with --images its accuracy on the test set."""
-    from edge.__main__ import main
-
-    arguments = ["measure", str(model), "--plan", plan, "--threads", str(threads), "--meter", meter]
-    arguments += ["--json"] if as_json else []
-    if name == "none":
-        raise typer.Exit(main(arguments, "thrones"))
-    import tempfile
-
-    import numpy as np
-
-    from search.images import find
-
-    images = find(name, data, test).data
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "test.npz"
-        np.savez(path, x=images.test[0], y=images.test[1])
-        code = main([*arguments, "--images", str(path)], "thrones")
-    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from compress.errors import UsageError
 from compress.spec import ENDS, PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
-from edge.measurement import PLANS
+from edge.plan import PLANS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -84,16 +84,19 @@ class Training(_Section):
 
 
 class Measure(_Section):
-    """The plans: one for each trial, one for the closing comparison of the best candidate with the base."""
+    """The plans: one for each trial, one for the closing comparison of the best candidate with the base.
 
-    search: str = "search"
+    `auto` is `search`, or `metered` where the meter needs longer windows.
+    """
+
+    search: str = "auto"
     final: str = "final"
 
     @model_validator(mode="after")
     def _plans(self) -> "Measure":
         for plan in (self.search, self.final):
-            if plan not in PLANS:
-                raise ValueError(f"a plan must be one of {', '.join(PLANS)}, got {plan}")
+            if plan not in PLANS and plan != "auto":
+                raise ValueError(f"a plan must be one of auto, {', '.join(PLANS)}, got {plan}")
         return self
 
 

@@ -13,9 +13,11 @@ from sqlalchemy import Engine, event
 from compress.errors import UsageError
 from search.config import StudyConfig
 
-INTERRUPTED = "interrupted; enqueued again"
-"""The reason of a trial that Ctrl-C or a kill ended; it does not count."""
+INTERRUPTED = "interrupted"
+"""The reason of a trial that Ctrl-C or a kill ended."""
 SECOND_TRY = "second try of"
+ASKED_AGAIN = "asked again"
+"""Marks a trial whose candidate was enqueued once more: it does not count."""
 
 
 def storage_path(config: StudyConfig) -> Path:
@@ -47,18 +49,25 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def try_again(study: optuna.Study, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
-    """Enqueue the trial's candidate once more, but for one that is a second try itself."""
-    if SECOND_TRY not in trial.user_attrs:
-        study.enqueue_trial(trial.params, user_attrs={SECOND_TRY: trial.number})
+def ask_again(study: optuna.Study, trial: optuna.Trial) -> None:
+    """Enqueue the trial's candidate once more; this trial then does not count."""
+    study.enqueue_trial(trial.params, user_attrs={SECOND_TRY: trial.number})
+    trial.set_user_attr(ASKED_AGAIN, True)
+
+
+def is_second_try(trial: optuna.Trial | optuna.trial.FrozenTrial) -> bool:
+    """Whether the candidate was asked for before: what fails twice may be to blame itself."""
+    return SECOND_TRY in trial.user_attrs
 
 
 def reclaim(study: optuna.Study, storage: optuna.storages.BaseStorage) -> None:
     """Give up the trials that a killed process left running, and enqueue each once more. Only when `locked`."""
     study_id = storage.get_study_id_from_name(study.study_name)
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        try_again(study, trial)
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        if not is_second_try(trial):
+            study.enqueue_trial(trial.params, user_attrs={SECOND_TRY: trial.number})
+            storage.set_trial_user_attr(trial_id, ASKED_AGAIN, True)
         storage.set_trial_user_attr(trial_id, "reason", INTERRUPTED)
         storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
 

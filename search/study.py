@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
@@ -16,14 +17,13 @@ from compress.errors import CandidateError, UsageError
 from compress.hashing import arrays_key
 from compress.spec import CompressionSpec
 from edge import (
-    PLANS,
     EdgeError,
     InfeasibleError,
     InvalidMeasurementError,
     Measurement,
     UnavailableError,
-    open_device,
-    open_meter,
+    open_rig,
+    plan_for,
 )
 from search.base import base_weights
 from search.bounds import is_better, required_percent
@@ -33,19 +33,23 @@ from search.interrupts import Interrupts
 from search.progress import Progress
 from search.space import starting_params
 from search.storage import (
+    ASKED_AGAIN,
     INTERRUPTED,
+    ask_again,
     best_trial,
     best_value,
+    is_second_try,
     open_storage,
     reclaim,
     sampler,
     storage_path,
-    try_again,
 )
 from search.trial import Bench, accuracy_percent, run_trial
 
 FAILURES_IN_A_ROW = 3
 """After so many failures of the rig, one after the other, the study stops with the first reason."""
+RIG_PAUSE_S = 10.0
+"""After the first of them; twice as long after the second: a meter is plugged in again, a Pi restarts."""
 UNITS = {"latency": "ms", "energy": "mJ", "fom": "FoM"}
 
 
@@ -57,8 +61,9 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
     starts = starting_params(config)
     with ExitStack() as stack:
         converter = stack.enter_context(Converter())
-        meter = stack.enter_context(open_meter(config.meter))
-        device = stack.enter_context(open_device(config.device, meter))
+        device = stack.enter_context(open_rig(config.device, config.meter))
+        if config.road != "latency" and not device.measures_power:
+            raise UsageError(f"road {config.road} needs a meter, {config.device} has none: name one with --meter")
         (config.folder / "artifacts").mkdir(parents=True, exist_ok=True)
         cache = Cache(config.folder.parent / "cache")
         base = base_weights(data, cache, progress)  # before the budget's clock starts
@@ -70,6 +75,7 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
             required_percent=required_percent(
                 rule, config.rule.margin_sigmas, len(data.validation[0]), len(data.test[0])
             ),
+            plan=plan_for(config.measure.search, device.shortest_window_s),
             deadline_s=time.monotonic() + config.budget.minutes * 60,
             converter=converter,
             device=device,
@@ -143,7 +149,7 @@ def _base_model(bench: Bench) -> bytes:
     return model
 
 
-def _optimize(study: optuna.Study, bench: Bench) -> None:
+def _optimize(study: optuna.Study, bench: Bench, sleep: Callable[[float], object] = time.sleep) -> None:
     broken: list[UnavailableError] = []
     interrupts = Interrupts()
 
@@ -154,24 +160,28 @@ def _optimize(study: optuna.Study, bench: Bench) -> None:
                 value = run_trial(trial, bench)
         except UnavailableError as error:
             broken.append(error)
-            study.enqueue_trial(trial.params)
+            ask_again(study, trial)
             _note(trial, bench, "FAIL", str(error))
             if len(broken) >= FAILURES_IN_A_ROW:
                 reason = f"the rig failed {len(broken)} times in a row; first: {broken[0]}"
                 raise RigError(reason) from broken[0]
+            bench.progress.phase("waiting for the rig")
+            with interrupts.let_through():
+                sleep(RIG_PAUSE_S * len(broken))
             raise
         except optuna.TrialPruned as pruned:
             _note(trial, bench, "pruned", str(pruned))
             raise
         except InvalidMeasurementError as error:  # the machine's fault and not the candidate's
-            try_again(study, trial)
+            if not is_second_try(trial):
+                ask_again(study, trial)
             _note(trial, bench, "FAIL", str(error))
             raise
         except (CandidateError, InfeasibleError) as error:
             _note(trial, bench, "FAIL", str(error))
             raise
         except KeyboardInterrupt:
-            study.enqueue_trial(trial.params)
+            ask_again(study, trial)
             trial.set_user_attr("reason", INTERRUPTED)
             raise
         except Exception as error:
@@ -182,18 +192,14 @@ def _optimize(study: optuna.Study, bench: Bench) -> None:
         _note(trial, bench, "done", took, value)
         return value
 
-    left = bench.config.budget.trials - sum(map(_counts, study.get_trials(deepcopy=False)))
-    seconds = bench.deadline_s - time.monotonic()
-    if left > 0 and seconds > 0:
-        caught = (CandidateError, InfeasibleError, InvalidMeasurementError, UnavailableError)
-        with interrupts:
-            study.optimize(one, n_trials=left, timeout=seconds, catch=caught)
+    def left() -> int:
+        done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        return bench.config.budget.trials - sum(ASKED_AGAIN not in trial.user_attrs for trial in done)
 
-
-def _counts(trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether a trial is one of the budget's: an interrupted or killed one (no reason) is tried again."""
-    failed = trial.state == optuna.trial.TrialState.FAIL
-    return trial.state.is_finished() and not (failed and trial.user_attrs.get("reason", INTERRUPTED) == INTERRUPTED)
+    caught = (CandidateError, InfeasibleError, InvalidMeasurementError, UnavailableError)
+    with interrupts:
+        while left() > 0 and bench.deadline_s > time.monotonic():
+            study.optimize(one, n_trials=left(), timeout=bench.deadline_s - time.monotonic(), catch=caught)
 
 
 class RigError(EdgeError):
@@ -228,7 +234,7 @@ def _finish(study: optuna.Study, bench: Bench, base: bytes) -> None:
         key = best.user_attrs["artifact model.tflite"]
         models["best"] = (bench.config.folder / "artifacts" / key).read_bytes()
         threads = best.user_attrs["spec"]["threads"]
-    plan = PLANS[bench.config.measure.final]
+    plan = plan_for(bench.config.measure.final, bench.device.shortest_window_s)
     bench.progress.end()
     comparison: dict[str, Any] = {"trial": None if best is None else best.number}
     for name, model in models.items():

@@ -27,7 +27,7 @@ from compress.prune import inherit
 from compress.quantize import quantization_aware
 from compress.spec import CompressionSpec
 from compress.train import Epoch, Trainer, TrainPlan, logits, train
-from edge import PLANS, Device, Measurement, MeasurePlan, read_operators
+from edge import Device, Measurement, MeasurePlan, read_operators
 from search.bounds import is_better, objective, reachable_percent
 from search.cache import Cache
 from search.config import StudyConfig
@@ -62,6 +62,7 @@ class Bench:
     data: Dataset
     base: Weights
     required_percent: float
+    plan: MeasurePlan
     deadline_s: float  # time.monotonic() at which the budget ends
     converter: Converter
     device: Device
@@ -118,7 +119,7 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: "Stopwatch") -> float:
     except UsageError as error:
         raise optuna.TrialPruned(str(error)) from error
     trial.set_user_attr("spec", spec.to_dict())
-    plan = replace(PLANS[bench.config.measure.search], threads=spec.threads)
+    plan = replace(bench.plan, threads=spec.threads)
     incumbent = best_value(trial.study)
 
     with clock.phase("structure"):

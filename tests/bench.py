@@ -62,7 +62,7 @@ def overhead(trials: int = 60) -> Row:
     from models import float_model
     from rich.console import Console
 
-    from edge import LocalDevice, MeasurePlan, open_meter
+    from edge import PLANS, LocalDevice, MeasurePlan, open_meter
     from search import study as study_module
     from search import trial as trial_module
     from search.config import StudyConfig
@@ -84,7 +84,8 @@ def overhead(trials: int = 60) -> Row:
             (Path(folder) / "artifacts").mkdir()
             data = _Nothing(key="bench", name="bench", source="bench")
             bench = trial_module.Bench(
-                config=config, data=data, base=[], required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # only its key is read
+                config=config, data=data, base=[], plan=PLANS["search"],
+                required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # only its key is read
                 converter=None, device=device, cache=None,  # type: ignore[arg-type]  # not reached
                 artifacts=optuna.artifacts.FileSystemArtifactStore(str(Path(folder) / "artifacts")), progress=progress,
             )
