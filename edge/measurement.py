@@ -80,12 +80,14 @@ class Idle:
     start_s: float
     end_s: float
     power_w: float | None = None
+    max_power_w: float | None = None
 
     def __post_init__(self) -> None:
         if not self.end_s > self.start_s:
             raise UsageError(f"a rest must end after its start, got {self.start_s} to {self.end_s}")
-        if self.power_w is not None:
-            check_number("power_w", self.power_w, positive=False)
+        for key in ("power_w", "max_power_w"):
+            if getattr(self, key) is not None:
+                check_number(key, getattr(self, key), positive=False)
 
 
 @dataclass(frozen=True)

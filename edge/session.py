@@ -9,6 +9,9 @@ from edge.measurement import Attempt, Measurement
 from edge.meter import Meter
 from edge.plan import MeasurePlan
 
+RESTLESS = 1.25
+"""A meter that looks at a quarter of each second cannot average what comes and goes; a Pi's housekeeping is less."""
+
 
 def measure_until_believed(
     attempt: Callable[[], Measurement], plan: MeasurePlan, sleep: Callable[[float], object]
@@ -38,6 +41,12 @@ def find_fault(measurement: Measurement) -> str | None:
     throttling = throttling_now(measurement.environment.throttled)
     if throttling:
         return f"the processor is held back ({', '.join(throttling)}): let it cool down or use a stronger supply"
+    idle = measurement.idle
+    if idle is not None and idle.power_w and idle.max_power_w and idle.max_power_w > RESTLESS * idle.power_w:
+        return (
+            f"the device was not at rest before: {idle.max_power_w:.2f} W at most, {idle.power_w:.2f} W on average, "
+            f"the limit is {RESTLESS:g} times that: end what else runs there"
+        )
     limit = measurement.plan.max_spread
     if measurement.spread > limit:
         return (
@@ -64,7 +73,8 @@ def weigh(measurement: Measurement, meter: Meter, ahead_s: float = 0.0, uncertai
         windows.append(replace(window, power_w=mean_w, max_power_w=max_w))
     idle = measurement.idle
     if idle is not None:
-        idle = replace(idle, power_w=power(idle.start_s, idle.end_s)[0])
+        mean_w, max_w = power(idle.start_s, idle.end_s)
+        idle = replace(idle, power_w=mean_w, max_power_w=max_w)
     return replace(
         measurement, windows=tuple(windows), idle=idle, meter=meter.url, estimated=meter.estimated
     )

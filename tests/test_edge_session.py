@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import edge
-from edge.session import measure_until_believed, weigh
+from edge.session import find_fault, measure_until_believed, weigh
 
 PLAN = edge.MeasurePlan("three", warmup_s=0.0, windows=2, window_s=1.0, max_spread=0.2, attempts=3, pause_s=7.0)
 ENVIRONMENT = edge.Environment(
@@ -57,6 +57,13 @@ def test_what_is_not_believed_is_repeated_after_a_pause_and_kept():
     assert edge.Measurement.from_json(result.to_json()) == result
 
 
+def test_a_device_that_was_not_at_rest_is_not_believed():
+    for power_w, believed in ((4.0, True), (3.0, False)):
+        restless = replace(STEADY, idle=edge.Idle(1.0, 9.0, power_w, 4.8))
+        fault = find_fault(restless)
+        assert fault is None if believed else "not at rest before: 4.80 W at most" in (fault or "")
+
+
 @pytest.mark.parametrize(("last", "words"), [(UNSTEADY, "max_spread"), (THROTTLED, "held back \\(throttled\\)")])
 def test_after_the_last_attempt_the_reason_is_told(last, words):
     with pytest.raises(edge.InvalidMeasurementError, match=f"{words}.*\\(3 attempts\\)"):
@@ -85,7 +92,7 @@ class Steps:
 
 def test_gross_and_net_energy_come_from_the_same_windows():
     found = weigh(STEADY, Steps())
-    assert (found.power_w, found.max_power_w, found.idle_power_w) == (4.8, 4.9, 2.8)
+    assert (found.power_w, found.max_power_w, found.idle_power_w) == pytest.approx((4.8, 4.9, 2.8))
     assert found.energy_mj == pytest.approx(4.8 * 10)  # a second for 100 images
     assert found.net_energy_mj == pytest.approx(2.0 * 10)
     assert (found.meter, found.estimated) == ("steps:", False)
