@@ -2,14 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test check bench clean
+.PHONY: help run test test-arm64 check bench clean
 
 help:
-	@echo "make run     create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
-	@echo "make test    create .venv, install, run the whole test suite"
-	@echo "make check   create .venv, install, ruff and mypy --strict"
-	@echo "make bench   create .venv, install, measure the speed of thrones itself: a table and bench.json"
-	@echo "make clean   remove .venv and runs"
+	@echo "make run         create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
+	@echo "make test        create .venv, install, run the whole test suite"
+	@echo "make test-arm64  as root: install in an emulated Debian 12 arm64, test and measure its agent"
+	@echo "make check       create .venv, install, ruff and mypy --strict"
+	@echo "make bench       create .venv, install, measure the speed of thrones itself: a table and bench.json"
+	@echo "make clean       remove .venv and runs"
 
 # Made again when pyproject.toml changes; python3 of the user, 3.10 to 3.13.
 $(BIN)/.installed: pyproject.toml
@@ -26,6 +27,9 @@ run: $(BIN)/.installed
 
 test: $(BIN)/.installed
 	$(BIN)/python -m pytest
+
+test-arm64: $(BIN)/.installed
+	tests/arm64.sh $(BIN)/python
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Fixtures that several files share."""
+"""Fixtures that several files share, and the option that names a device."""
 
 import shutil
 import subprocess
@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 import squares
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--device URL`: see tests/test_edge_device_url.py."""
+    parser.addoption("--device", metavar="URL", help="run the contract of every device against this one, too")
 
 
 @dataclass(frozen=True)

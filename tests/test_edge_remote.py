@@ -1,6 +1,7 @@
 """A device behind a wire keeps the same contract: on loopback, through SSH, over TLS; and it survives faults."""
 
 import math
+import shutil
 import subprocess
 import threading
 import time
@@ -62,6 +63,7 @@ class TestSsh(DeviceContract):
         assert_measures(opened, meanwhile=restart)
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl, which makes the certificates")
 class TestTls(DeviceContract):
     @pytest.fixture(scope="class")
     def url(self, tmp_path_factory):
