@@ -10,7 +10,7 @@ help:
 	@echo "make test-arm64  as root: install in an emulated Debian 12 arm64, test and measure its agent"
 	@echo "make check       create .venv, install, ruff and mypy --strict"
 	@echo "make bench       create .venv, install, measure the speed of thrones itself: a table and bench.json"
-	@echo "make clean       remove .venv and runs"
+	@echo "make clean       remove .venv, runs and build"
 
 # Made again when pyproject.toml changes; python3 of the user, 3.10 to 3.13.
 $(BIN)/.installed: pyproject.toml
@@ -29,7 +29,7 @@ test: $(BIN)/.installed
 	$(BIN)/python -m pytest
 
 test-arm64: $(BIN)/.installed
-	tests/arm64.sh $(BIN)/python
+	tests/arm64.sh $(OR_SKIP) $(BIN)/python
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .
@@ -39,4 +39,4 @@ bench: $(BIN)/.installed
 	$(BIN)/python tests/bench.py
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs build
