@@ -4,9 +4,9 @@
 #
 #   tests/arm64.sh [--or-skip] [PYTHON]
 #
-# MIRROR names another Debian mirror than debootstrap's own. PYTHON has thrones[search,dev] (default: .venv/bin/python). Where a tool is missing this ends with code 2; with
+# PYTHON has thrones[search,dev] (default: .venv/bin/python). Where a tool is missing this ends with code 2; with
 # --or-skip, for CI, it says so and succeeds. The system stays in $ARM64 (default: build/arm64), which makes the next
-# run quick; delete that folder to start anew.
+# run quick; delete that folder to start anew. $MIRROR names another Debian mirror than debootstrap's own.
 set -euo pipefail
 arguments=("$@")
 skip=false
