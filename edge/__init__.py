@@ -16,9 +16,9 @@ from edge.interpreter import (
 )
 from edge.local import LocalDevice
 from edge.measurement import DEFINITIONS, Attempt, Environment, Idle, Measurement, Window
-from edge.meter import EstimateMeter, Meter, open_meter
+from edge.meters.meter import EstimateMeter, Meter, open_meter
+from edge.meters.readings import Power
 from edge.plan import PLANS, MeasurePlan, plan_for
-from edge.readings import Power
 
 __all__ = [
     "DEFINITIONS",

@@ -18,7 +18,7 @@ from edge.environment import read_environment, throttling_now, throttling_since_
 from edge.errors import EdgeError, one_line
 from edge.interpreter import import_runtime
 from edge.measurement import Environment
-from edge.meter import Meter, open_meter
+from edge.meters.meter import Meter, open_meter
 
 OK, DOUBTFUL, WRONG = "ok", "doubtful", "wrong"
 LEAST_MEMORY_MB, LEAST_DISK_MB = 150, 300

@@ -1,6 +1,6 @@
 """What can run and measure a model, behind a URL: `local:`, `ssh://...`, `rpyc://...`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge.errors import UsageError
 from edge.local import LocalDevice
 from edge.measurement import Environment, Measurement
-from edge.meter import Meter, open_meter
+from edge.meters.meter import Meter, open_meter
 from edge.plan import MeasurePlan
 
 if TYPE_CHECKING:
@@ -68,28 +68,33 @@ class Device(Protocol):
     ) -> None: ...
 
 
-def open_device(url: str, meter: Meter | None = None) -> Device:
+def open_device(
+    url: str, meter: Meter | None = None, tell: Callable[[str], object] = lambda phase: None
+) -> Device:
     """The device behind a URL, to be used in a `with`.
 
     `meter` stays the caller's to close; None means the one that hangs on a remote device, if any.
+    `tell` hears what a remote device is doing meanwhile.
     Raises UsageError for a URL that names no device.
     """
     if url == "local:":
         return LocalDevice(meter)
     if url.startswith(("rpyc://", "ssh://")):
-        from edge.connect import connector  # here, because rpyc takes longer to load than `import edge` may
-        from edge.remote import RemoteDevice
+        from edge.wire.connect import connector  # here, because rpyc takes longer to load than `import edge` may
+        from edge.wire.remote import RemoteDevice
 
-        return RemoteDevice(url, connector(url), meter)
+        return RemoteDevice(url, connector(url), meter, tell)
     raise UsageError(f"no device {url!r}; there are: local:, ssh://pi@raspberrypi.local, rpyc://127.0.0.1:18861")
 
 
 @contextmanager
-def open_rig(device_url: str, meter_url: str) -> Iterator[Device]:
+def open_rig(
+    device_url: str, meter_url: str, tell: Callable[[str], object] = lambda phase: None
+) -> Iterator[Device]:
     """The device together with the meter that weighs it: one on this host, or ON_DEVICE.
 
     Raises UsageError for a URL that names nothing, UnavailableError when device or meter do not answer.
     """
     with ExitStack() as stack:
         meter = None if meter_url == ON_DEVICE else stack.enter_context(open_meter(meter_url))
-        yield stack.enter_context(open_device(device_url, meter))
+        yield stack.enter_context(open_device(device_url, meter, tell))

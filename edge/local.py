@@ -22,7 +22,7 @@ from edge.environment import read_environment
 from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError, one_line
 from edge.interpreter import check_header, check_images
 from edge.measurement import Environment, Idle, Measurement, Window
-from edge.meter import Meter
+from edge.meters.meter import Meter
 from edge.plan import MeasurePlan
 from edge.records import build_record
 from edge.session import measure_until_believed, weigh

@@ -6,7 +6,7 @@ from dataclasses import replace
 from edge.environment import throttling_now
 from edge.errors import InvalidMeasurementError
 from edge.measurement import Attempt, Measurement
-from edge.meter import Meter
+from edge.meters.meter import Meter
 from edge.plan import MeasurePlan
 
 RESTLESS = 1.25

@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edge import EdgeError, UnavailableError, UsageError, open_meter
-from edge.agent import installed_version
 from edge.check import OK, WRONG, Finding, check_device, check_meter
-from edge.connect import PORT, connector, open_shell
 from edge.device import ON_DEVICE
-from edge.remote import RemoteDevice
+from edge.wire.agent import installed_version
+from edge.wire.connect import PORT, connector, open_shell
+from edge.wire.remote import RemoteDevice
 
 HOME = ".local/share/thrones"
 UNIT = """[Unit]
@@ -39,7 +39,7 @@ version = "{version}"
 requires-python = ">=3.10"
 dependencies = {dependencies}
 [tool.setuptools]
-packages = ["edge"]
+packages = ["edge", "edge.meters", "edge.wire"]
 """
 
 

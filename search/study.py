@@ -61,7 +61,7 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
     starts = starting_params(config)
     with ExitStack() as stack:
         converter = stack.enter_context(Converter())
-        device = stack.enter_context(open_rig(config.device, config.meter))
+        device = stack.enter_context(open_rig(config.device, config.meter, progress.phase))
         if config.road != "latency" and not device.measures_power:
             raise UsageError(f"road {config.road} needs a meter, {config.device} has none: name one with --meter")
         (config.folder / "artifacts").mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,9 @@ from models import float_model
 from rpyc.core import consts
 
 import edge
-from edge.agent import LEASE_S, Agent, Request
-from edge.remote import _npy
-from edge.store import Store
+from edge.wire.agent import LEASE_S, Agent, Request
+from edge.wire.remote import _npy
+from edge.wire.store import Store
 
 
 def name(content: bytes) -> str:

@@ -1,5 +1,6 @@
 """The local device: the contract, and what happens when the child misbehaves."""
 
+import dataclasses
 import errno
 import os
 import subprocess
@@ -171,6 +172,29 @@ def test_damaged_bytes_never_take_this_process_along(position):
         edge.LocalDevice().measure(bytes(model), QUICK, make_images(2))
     except edge.InfeasibleError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "rests"), [([59.0], 0), ([70.0, 65.0, 59.9], 2), ([None], 0)], ids=["cool", "warm", "not told"]
+)
+def test_a_warm_pi_rests_first(monkeypatch, temperatures, rests):
+    device, rested = edge.LocalDevice(), []
+    monkeypatch.setattr(device, "_rest", rested.append)
+    now = edge.LocalDevice().environment()
+    told = iter([dataclasses.replace(now, temperature_c=each, throttled="0x0") for each in temperatures])
+    monkeypatch.setattr(device, "environment", lambda: next(told))
+    device._cool_down(dataclasses.replace(QUICK, cool_below_c=60.0))
+    assert len(rested) == rests
+
+
+def test_a_pi_that_stays_hot_is_not_measured(monkeypatch):
+    device, rested = edge.LocalDevice(), []
+    monkeypatch.setattr(device, "_rest", rested.append)
+    hot = dataclasses.replace(device.environment(), temperature_c=81.2, throttled="0x0")
+    monkeypatch.setattr(device, "environment", lambda: hot)
+    with pytest.raises(edge.InvalidMeasurementError, match="81.2 C after 300 s of rest, the limit is 60 C: put a fan"):
+        device.measure(float_model(), dataclasses.replace(QUICK, cool_below_c=60.0, attempts=1), make_images(2))
+    assert sum(rested) == local.COOL_LIMIT_S
 
 
 def test_encoding_per_dtype():

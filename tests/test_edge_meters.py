@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 import edge
-from edge.links import PtyLink, TcpLink
-from edge.meter import open_meter
-from edge.ports import find_serial, open_serial
-from edge.rapl import Counter, EnergySample, RaplMeter, power_of
-from edge.readings import parse_smart_power_2
-from edge.simulate import Faults, Supply
-from edge.simulator import Load, simulate
-from edge.smartpower import SmartPowerMeter
+from edge.meters.links import PtyLink, TcpLink
+from edge.meters.meter import open_meter
+from edge.meters.ports import find_serial, open_serial
+from edge.meters.rapl import Counter, EnergySample, RaplMeter, power_of
+from edge.meters.readings import parse_smart_power_2
+from edge.meters.simulate import Faults, Supply
+from edge.meters.simulator import Load, simulate
+from edge.meters.smartpower import SmartPowerMeter
 
 WATTS = 4.8
 PERIOD_S = 0.01
@@ -194,7 +194,7 @@ class TestRapl(MeterContract):
                 return path.read_text().strip()
             return str(int(99.5e6 + (time.monotonic() - start_s) * watts[path.parent.name] * 1e6) % 100_000_000)
 
-        monkeypatch.setattr("edge.rapl._read_text", read)
+        monkeypatch.setattr("edge.meters.rapl._read_text", read)
         return RaplMeter(root=tmp_path)
 
     def test_power(self, meter):
@@ -277,7 +277,7 @@ def test_the_faults_of_a_bad_line_change_nothing():
 
 
 def test_an_unplugged_meter_gives_its_first_reason_and_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.smartpower._FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr("edge.meters.smartpower._FIRST_PAUSE_S", 0.02)
     with Rig(PtyLink(tmp_path / "meter")) as rig, meter_of(rig) as meter:
         rig.tell("unplug")
         until(lambda: "is gone" in fault_of(meter))

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import edge
-from edge.readings import (
+from edge.meters.readings import (
     Decoder,
     Rate,
     Reading,
@@ -20,7 +20,7 @@ from edge.readings import (
     shortest_window_s,
     taken_at,
 )
-from edge.simulate import FIRMWARES, Faults, Profile, Supply
+from edge.meters.simulate import FIRMWARES, Faults, Profile, Supply
 
 STOCK = b"5.254,0.711,3.741,0.000\r\n"
 A_SAMPLE = Sample(3.741, 5.254, 0.711)

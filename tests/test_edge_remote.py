@@ -15,7 +15,7 @@ from models import float_model, int8_model
 
 import edge
 from edge.__main__ import main
-from edge.remote import RemoteDevice
+from edge.wire.remote import RemoteDevice
 
 LONG = edge.MeasurePlan("long", warmup_s=0.0, windows=3, window_s=1.0, max_spread=1e6)
 
@@ -152,7 +152,7 @@ def test_a_port_in_use_is_one_line(running, tmp_path, capsys):
 
 
 def test_another_protocol_is_refused_at_once(running, monkeypatch):
-    monkeypatch.setattr("edge.remote.PROTOCOL", 99)
+    monkeypatch.setattr("edge.wire.remote.PROTOCOL", 99)
     with pytest.raises(edge.UsageError, match="speaks protocol 1, this host 99: install the same version on both"):
         with edge.open_device(running.url):
             pass
@@ -172,7 +172,7 @@ def test_an_agent_killed_while_it_measures_costs_only_time(tmp_path):
 
 
 def test_an_agent_killed_while_it_is_sent_a_file_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.remote.PIECE_BYTES", 1000)
+    monkeypatch.setattr("edge.wire.remote.PIECE_BYTES", 1000)
     images = make_images(5)
     with agent(tmp_path) as process, edge.open_device(process.url) as device:
         sent = []

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import edge
-from edge.meter import open_meter
-from edge.readings import Decoder, parse_smart_power_3
-from edge.simulate import FIRMWARES, Faults, Profile, Supply
-from edge.simulator import Load, descendants, main, named
+from edge.meters.meter import open_meter
+from edge.meters.readings import Decoder, parse_smart_power_3
+from edge.meters.simulate import FIRMWARES, Faults, Profile, Supply
+from edge.meters.simulator import Load, descendants, main, named
 
-COMMAND = "import sys; from edge.simulator import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = "import sys; from edge.meters.simulator import main; sys.exit(main(sys.argv[1:]))"
 CLEAN = Faults(jitter_s=0.0)
 
 

@@ -16,12 +16,12 @@ from rpyc.utils.authenticators import SSLAuthenticator
 from rpyc.utils.helpers import classpartial
 from rpyc.utils.server import ThreadedServer
 
-from edge.agent import Agent, AgentService, installed_version
 from edge.arguments import Parser
-from edge.connect import PORT, WIRE, is_loopback
 from edge.errors import UnavailableError, UsageError, one_line
-from edge.meter import open_meter
-from edge.store import Store
+from edge.meters.meter import open_meter
+from edge.wire.agent import Agent, AgentService, installed_version
+from edge.wire.connect import PORT, WIRE, is_loopback
+from edge.wire.store import Store
 
 ABANDONED_EVERY_S = 5.0
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from edge.errors import InvalidMeasurementError, UnavailableError, UsageError
-from edge.readings import Power
+from edge.meters.readings import Power
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
@@ -73,7 +73,7 @@ class RaplMeter:
         self._fault: UnavailableError | None = None
 
     def power(self, start_s: float, end_s: float) -> Power:
-        """See `edge.meter.Meter.power`."""
+        """See `edge.meters.meter.Meter.power`."""
         if self._thread is None:
             raise UsageError(f"{self.url} is not open: use it in a `with`")
         with self._lock:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from edge.errors import EdgeError, InvalidMeasurementError, UnavailableError, UsageError
-from edge.ports import BAUD, Port, port_opener
-from edge.readings import (
+from edge.meters.ports import BAUD, Port, port_opener
+from edge.meters.readings import (
     ARRIVAL_JITTER_S,
     Decoder,
     Power,
@@ -97,7 +97,7 @@ class SmartPowerMeter:
             return shortest_window_s(self._rate(_PLANNING_MARGIN))
 
     def power(self, start_s: float, end_s: float) -> Power:
-        """See `edge.meter.Meter.power`. While the port is gone, raises the first reason of that.
+        """See `edge.meters.meter.Meter.power`. While the port is gone, raises the first reason of that.
 
         Waits for the next reading where none has come since the window: its last ones may be late.
         """

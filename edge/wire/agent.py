@@ -22,11 +22,11 @@ import rpyc
 from edge.check import check_device, listen
 from edge.errors import EdgeError, UnavailableError, UsageError, one_line
 from edge.local import LocalDevice
-from edge.meter import Meter
+from edge.meters.meter import Meter
 from edge.pixels import check_pixels
 from edge.plan import MeasurePlan
 from edge.records import build_record
-from edge.store import Store
+from edge.wire.store import Store
 
 PROTOCOL = 1
 LEASE_S = 90.0
@@ -208,7 +208,7 @@ def _answers(method: Callable[..., Any]) -> Callable[..., str | bytes]:
 
 
 class AgentService(rpyc.Service):  # type: ignore[misc]  # rpyc is untyped
-    """The methods that a host can call; see `edge.remote` for the other side."""
+    """The methods that a host can call; see `edge.wire.remote` for the other side."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -245,12 +245,12 @@ class AgentService(rpyc.Service):  # type: ignore[misc]  # rpyc is untyped
 
     @_answers
     def exposed_received(self, sha256: str) -> int:
-        """See `edge.store.Store.received`."""
+        """See `edge.wire.store.Store.received`."""
         return self._agent.store.received(sha256)
 
     @_answers
     def exposed_append(self, sha256: str, offset: int, total: int, piece: bytes) -> int:
-        """See `edge.store.Store.append`."""
+        """See `edge.wire.store.Store.append`."""
         return self._agent.store.append(sha256, offset, total, piece)
 
     @_answers

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from edge.errors import UsageError
-from edge.readings import checksums
+from edge.meters.readings import checksums
 
 _VOLTS = 5.2
 _VOLT_STEP, _WATT_STEP = 0.00125, 0.00381687

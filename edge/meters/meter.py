@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from edge.errors import UsageError
-from edge.rapl import RaplMeter
-from edge.readings import Power
-from edge.replay import ReplayMeter
-from edge.smartpower import open_smart_power
+from edge.meters.rapl import RaplMeter
+from edge.meters.readings import Power
+from edge.meters.replay import ReplayMeter
+from edge.meters.smartpower import open_smart_power
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time

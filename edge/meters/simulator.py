@@ -18,8 +18,8 @@ from typing import IO, NoReturn
 import psutil
 
 from edge.errors import EdgeError, UsageError, one_line
-from edge.links import Link, PtyLink, TcpLink
-from edge.simulate import FIRMWARES, Faults, Profile, Supply
+from edge.meters.links import Link, PtyLink, TcpLink
+from edge.meters.simulate import FIRMWARES, Faults, Profile, Supply
 
 _POLL_S, _SCAN_S = 0.1, 0.25
 # Of one processor; what a waiting process does now and then lies below, a measuring one on a busy machine above.

@@ -1,4 +1,4 @@
-"""A device behind a wire: the other side of `edge.agent`. A lost connection costs time, not a measurement."""
+"""A device behind a wire: the other side of `edge.wire.agent`. A lost connection costs time, not a measurement."""
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from edge import errors
-from edge.agent import PROTOCOL, Request
 from edge.check import Finding
 from edge.errors import EdgeError, UnavailableError, UsageError, one_line
 from edge.interpreter import check_header, check_images
 from edge.local import COOL_LIMIT_S, SLOWEST_IMAGE_S, START_ALLOWANCE_S, time_limit_s
 from edge.measurement import Environment, Measurement
-from edge.meter import Meter
+from edge.meters.meter import Meter
 from edge.plan import MeasurePlan
 from edge.records import build_record
 from edge.session import measure_until_believed, weigh
+from edge.wire.agent import PROTOCOL, Request
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
@@ -59,7 +59,7 @@ class RemoteDevice:
     """The device behind an agent; `connect` opens a connection and raises OSError or EOFError when it cannot.
 
     `meter` is one that hangs on this host and stays the caller's; without it, one that hangs on the device is read
-    there. Constructing it connects to nothing: `with` does.
+    there. `tell` hears what the device is doing with a job. Constructing it connects to nothing: `with` does.
     """
 
     def __init__(
@@ -67,11 +67,13 @@ class RemoteDevice:
         url: str,
         connect: Callable[[], Wire],
         meter: Meter | None = None,
+        tell: Callable[[str], object] = lambda phase: None,
         retry_s: float = RETRY_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url
         self.meter = meter
+        self._tell = tell
         self._connect, self._retry_s, self._sleep = connect, retry_s, sleep
         self._wire: Wire | None = None
         self._met = False
@@ -161,6 +163,9 @@ class RemoteDevice:
         try:
             while True:
                 answer = self._call("poll", name, POLL_S)
+                if answer["state"] in ("waiting", "running"):
+                    ahead = answer["ahead"]
+                    self._tell(f"waiting for {ahead} before it" if ahead else answer["phase"])
                 if answer["state"] == "unknown":  # the agent was restarted, its uploads are still there
                     self._call("start", name, text)
                     running_since = None

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from edge.errors import UsageError
-from edge.readings import (
+from edge.meters.readings import (
     Power,
     Rate,
     Reading,
@@ -17,8 +17,8 @@ from edge.readings import (
     parse_smart_power_2,
     power_between,
 )
-from edge.readings import shortest_window_s as shortest_for
-from edge.smartpower import SMART_POWER_2_SPAN_S
+from edge.meters.readings import shortest_window_s as shortest_for
+from edge.meters.smartpower import SMART_POWER_2_SPAN_S
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
@@ -48,7 +48,7 @@ class ReplayMeter:
         return shortest_for(self._rate)
 
     def power(self, start_s: float, end_s: float) -> Power:
-        """See `edge.meter.Meter.power`."""
+        """See `edge.meters.meter.Meter.power`."""
         if not self._readings:
             raise UsageError(f"{self.url} is not open: use it in a `with`")
         first_s = self._readings[0].time_s

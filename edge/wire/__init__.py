@@ -1,0 +1,1 @@
+"""A device behind a wire: the agent on it (`serve`, `agent`, `store`), and the other side (`connect`, `remote`)."""
