@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,7 +238,7 @@ def test_the_median_over_rounds():
 def test_a_model_measured_once_is_printed_as_ever(tmp_path: Path, monkeypatch):
     path = tmp_path / "model.tflite"
     path.write_bytes(float_model())
-    monkeypatch.setattr("edge.measure.LocalDevice", lambda meter: Turns())
+    monkeypatch.setattr("edge.measure.open_rig", lambda device, meter: nullcontext(Turns()))
     monkeypatch.setattr("edge.measure.plan_for", lambda name, least: QUICK)
     text = measure(Request((path,)), Images(make_images(2)))
     assert text.startswith("model    ")
