@@ -49,6 +49,12 @@ def throttling_now(throttled: str | None) -> list[str]:
     return [meaning for bit, meaning in _THROTTLE_BITS.items() if flags >> bit & 1]
 
 
+def throttling_between(before: str | None, after: str | None) -> list[str]:
+    """What has held the processor back for the first time since it was switched on between two of these words."""
+    known = throttling_since_boot(before)
+    return [word for word in throttling_since_boot(after) if word not in known]
+
+
 def throttling_since_boot(throttled: str | None) -> list[str]:
     """What has held the processor back since it was switched on, from the same word."""
     return throttling_now(hex(int(throttled or "0", 16) >> 16))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import child
-from edge.environment import read_environment
+from edge.environment import read_environment, throttling_between
 from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError, one_line
 from edge.interpreter import check_header, check_images
 from edge.measurement import Environment, Idle, Measurement, Window
@@ -90,6 +90,7 @@ class LocalDevice:
         check_images(images)
         try:
             self._cool_down(plan)
+            throttled_before = self.environment().throttled
             idle = self._stand_idle(plan) if wants_idle and plan.idle_s else None
             self.phase = "measuring"
             limit_s = time_limit_s(plan, len(images), self._start_allowance_s)
@@ -111,6 +112,12 @@ class LocalDevice:
             estimated=False,
             idle=idle,
         )
+        new = throttling_between(throttled_before, measurement.environment.throttled)
+        if new:  # the windows may be even all the same: it can have been held back in every one of them
+            raise InvalidMeasurementError(
+                f"the processor was held back while it measured ({', '.join(new)}): let it cool down or use a "
+                "stronger supply"
+            )
         return measurement if self._meter is None else weigh(measurement, self._meter)
 
     def predict(self, model: bytes, images: NDArray[np.uint8], pixels: str = "raw") -> NDArray[np.int64]:

@@ -197,6 +197,19 @@ def test_a_pi_that_stays_hot_is_not_measured(monkeypatch):
     assert sum(rested) == local.COOL_LIMIT_S
 
 
+def test_throttling_that_is_over_when_the_windows_are_is_seen_too(monkeypatch, tmp_path):
+    # The firmware's word of a Pi: nothing before, and later that it has been throttled meanwhile.
+    command = tmp_path / "vcgencmd"
+    asked = tmp_path / "asked"
+    command.write_text(f"#!/bin/sh\n[ -e {asked} ] && echo throttled=0x40000 || echo throttled=0x0\ntouch {asked}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    plan = dataclasses.replace(QUICK, attempts=1)
+    with pytest.raises(edge.InvalidMeasurementError, match=r"held back while it measured \(throttled\)"):
+        edge.LocalDevice().measure(float_model(), plan, make_images(2))
+    edge.LocalDevice().measure(float_model(), plan, make_images(2))  # that is history now
+
+
 def test_encoding_per_dtype():
     images = make_images(3)
     floats = edge.encode_images(images, {"dtype": np.float32, "quantization": (0.0, 0)})
