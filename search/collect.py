@@ -90,7 +90,7 @@ def _trial(trial: optuna.trial.FrozenTrial) -> TrialResult:
         number=trial.number,
         state=trial.state.name,
         reason=about.get("reason", ""),
-        feasible=complete and about["constraint"] <= 0,
+        feasible=complete and about["shortfall"] <= 0,
         value=trial.value if complete else None,  # Optuna gives a pruned trial its last accuracy
         figures=None if spec is None else _trial_figures(trial, spec),
         spec=spec,

@@ -100,6 +100,19 @@ class Measure(_Section):
         return self
 
 
+class Finish(_Section):
+    """The best candidates of the search, trained again for longer at its end; with 0 candidates none are.
+
+    gain_percent: what that is expected to add to the accuracy, so that the search may fall short by as much. share: of
+    the budget's minutes, kept for it.
+    """
+
+    candidates: int = Field(default=0, ge=0)
+    epochs: int = Field(default=40, ge=1)
+    gain_percent: float = Field(default=3.0, ge=0, le=20)
+    share: float = Field(default=0.4, ge=0, lt=1)
+
+
 class Start(_Section):
     """A specification to try first; `fractions` is one number for all layers or one for each."""
 
@@ -132,6 +145,7 @@ class StudyConfig(_Section):
     space: Space = Space()
     training: Training = Training()
     measure: Measure = Measure()
+    finish: Finish = Finish()
     start: list[Start] = []
 
     def starts(self) -> list[CompressionSpec]:

@@ -16,6 +16,7 @@ from search.config import StudyConfig
 INTERRUPTED = "interrupted"
 """The reason of a trial that Ctrl-C or a kill ended."""
 SECOND_TRY = "second try of"
+FINALIST = "finalist of"
 ASKED_AGAIN = "asked again"
 """Marks a trial whose candidate was enqueued once more: it does not count."""
 
@@ -51,8 +52,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 def ask_again(study: optuna.Study, trial: optuna.Trial) -> None:
     """Enqueue the trial's candidate once more; this trial then does not count."""
-    study.enqueue_trial(trial.params, user_attrs={SECOND_TRY: trial.number})
+    study.enqueue_trial(trial.params, user_attrs=_second_try(trial))
     trial.set_user_attr(ASKED_AGAIN, True)
+
+
+def _second_try(trial: optuna.Trial | optuna.trial.FrozenTrial) -> dict[str, int]:
+    kept = {FINALIST: trial.user_attrs[FINALIST]} if is_finalist(trial) else {}
+    return {SECOND_TRY: trial.number, **kept}
 
 
 def is_second_try(trial: optuna.Trial | optuna.trial.FrozenTrial) -> bool:
@@ -66,7 +72,7 @@ def reclaim(study: optuna.Study, storage: optuna.storages.BaseStorage) -> None:
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         if not is_second_try(trial):
-            study.enqueue_trial(trial.params, user_attrs={SECOND_TRY: trial.number})
+            study.enqueue_trial(trial.params, user_attrs=_second_try(trial))
             storage.set_trial_user_attr(trial_id, ASKED_AGAIN, True)
         storage.set_trial_user_attr(trial_id, "reason", INTERRUPTED)
         storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
@@ -103,15 +109,35 @@ def sampler() -> optuna.samplers.BaseSampler:
         )
 
 
-def best_value(study: optuna.Study) -> float | None:
-    """The best value among the trials that keep the rule."""
-    trial = best_trial(study)
-    return None if trial is None else trial.value
+def best_value(study: optuna.Study, leeway_percent: float = 0.0) -> float | None:
+    """The best value among the trials that keep the rule, or fall short of it by so much at most."""
+    best = best_trials(study, leeway_percent)
+    return best[0].value if best else None
 
 
 def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
     """The best of the trials that keep the rule, or None."""
+    return next(iter(best_trials(study)), None)
+
+
+def best_trials(study: optuna.Study, leeway_percent: float = 0.0) -> list[optuna.trial.FrozenTrial]:
+    """The trials that keep the rule, or fall short of it by so much at most, the best first."""
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    feasible = [trial for trial in complete if trial.user_attrs["constraint"] <= 0]
-    pick = max if study.direction == optuna.study.StudyDirection.MAXIMIZE else min
-    return pick(feasible, key=lambda trial: trial.value or 0.0) if feasible else None
+    kept = [trial for trial in complete if trial.user_attrs["shortfall"] <= leeway_percent]
+    maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE
+    return sorted(kept, key=lambda trial: trial.value or 0.0, reverse=maximise)
+
+
+def enqueue_finalists(study: optuna.Study, count: int, leeway_percent: float) -> int:
+    """Ask for the best `count` candidates once more, as finalists; how many of them have not been asked for before."""
+    asked = [trial.params for trial in study.get_trials(deepcopy=False) if is_finalist(trial)]
+    chosen = [trial for trial in best_trials(study, leeway_percent) if not is_finalist(trial)][:count]
+    new = [trial for trial in chosen if trial.params not in asked]
+    for trial in new:
+        study.enqueue_trial(trial.params, user_attrs={FINALIST: trial.number})
+    return len(new)
+
+
+def is_finalist(trial: optuna.Trial | optuna.trial.FrozenTrial) -> bool:
+    """Whether this is a candidate of the search, trained again for longer."""
+    return FINALIST in trial.user_attrs

@@ -26,8 +26,10 @@ from edge import (
     plan_for,
 )
 from search.base import base_weights
+from search.bench import Bench
 from search.bounds import is_better, required_percent
 from search.cache import Cache
+from search.candidate import accuracy_percent
 from search.config import StudyConfig
 from search.interrupts import Interrupts
 from search.progress import Progress
@@ -38,13 +40,15 @@ from search.storage import (
     ask_again,
     best_trial,
     best_value,
+    enqueue_finalists,
+    is_finalist,
     is_second_try,
     open_storage,
     reclaim,
     sampler,
     storage_path,
 )
-from search.trial import Bench, accuracy_percent, run_trial
+from search.trial import run_trial
 
 FAILURES_IN_A_ROW = 3
 """After so many failures of the rig, one after the other, the study stops with the first reason."""
@@ -86,9 +90,10 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
         study = _open_study(bench, rule, starts)
         base_model = _base_model(bench)
         progress.begin()
-        _optimize(study, bench)
+        _search(study, bench)
+        _train_finalists(study, bench)
         try:
-            _finish(study, bench, base_model)
+            _compare(study, bench, base_model)
         except InvalidMeasurementError as error:  # what was found is no worse for it, and is reported all the same
             progress.line(f"base and best were not compared: {error}; then run the same command again")
         return study
@@ -149,7 +154,36 @@ def _base_model(bench: Bench) -> bytes:
     return model
 
 
-def _optimize(study: optuna.Study, bench: Bench, sleep: Callable[[float], object] = time.sleep) -> None:
+def _search(study: optuna.Study, bench: Bench) -> None:
+    """Trials until the budget ends, less what the finalists need."""
+    finish = bench.config.finish
+    kept_s = finish.share * bench.config.budget.minutes * 60 if finish.candidates else 0.0
+
+    def left() -> int:
+        done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        counted = [trial for trial in done if ASKED_AGAIN not in trial.user_attrs and not is_finalist(trial)]
+        return bench.config.budget.trials - len(counted)
+
+    _optimize(study, replace(bench, deadline_s=bench.deadline_s - kept_s), left)
+
+
+def _train_finalists(study: optuna.Study, bench: Bench) -> None:
+    """The best candidates of the search once more, trained for longer."""
+    finish = bench.config.finish
+    if not finish.candidates:
+        return
+    new = enqueue_finalists(study, finish.candidates, finish.gain_percent)
+    bench.progress.line(f"{new} finalists, trained for {finish.epochs} epochs")
+
+    def left() -> int:
+        return len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)))
+
+    _optimize(study, bench, left)
+
+
+def _optimize(
+    study: optuna.Study, bench: Bench, left: Callable[[], int], sleep: Callable[[float], object] = time.sleep
+) -> None:
     broken: list[UnavailableError] = []
     interrupts = Interrupts()
 
@@ -192,10 +226,6 @@ def _optimize(study: optuna.Study, bench: Bench, sleep: Callable[[float], object
         _note(trial, bench, "done", took, value)
         return value
 
-    def left() -> int:
-        done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        return bench.config.budget.trials - sum(ASKED_AGAIN not in trial.user_attrs for trial in done)
-
     caught = (CandidateError, InfeasibleError, InvalidMeasurementError, UnavailableError)
     with interrupts:
         while left() > 0 and bench.deadline_s > time.monotonic():
@@ -211,7 +241,7 @@ def _note(trial: optuna.Trial, bench: Bench, word: str, reason: str, value: floa
         trial.set_user_attr("reason", reason)
     about = trial.user_attrs.get("candidate")
     accuracy = f"{about['accuracy_percent']:.2f} % validation, " if about else ""
-    kept = "" if value is None or trial.user_attrs["constraint"] <= 0 else " (misses the rule)"
+    kept = "" if value is None or trial.user_attrs["shortfall"] <= 0 else " (misses the rule)"
     bench.progress.line(f"trial {trial.number:3d}  {word:6s}  {accuracy}{reason}{kept}")
     if value is not None and not kept:
         best = best_value(trial.study)
@@ -219,7 +249,7 @@ def _note(trial: optuna.Trial, bench: Bench, word: str, reason: str, value: floa
             bench.progress.best(f"{value:.4g} {UNITS[bench.config.road]}")
 
 
-def _finish(study: optuna.Study, bench: Bench, base: bytes) -> None:
+def _compare(study: optuna.Study, bench: Bench, base: bytes) -> None:
     """Measure base and best candidate side by side, and their accuracy on all test images; store the figures.
 
     The test images are used here and nowhere else, when the choice has been made.

@@ -5,102 +5,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts import upload_artifact
 
-from compress.audit import audit
-from compress.convert import CALIBRATED, ConversionJob, Converter
-from compress.data import Dataset
+from compress.convert import CALIBRATED, ConversionJob
 from compress.errors import UsageError
-from compress.hashing import arrays_key
-from compress.network import Weights, build
 from compress.prune import inherit
-from compress.quantize import quantization_aware
 from compress.spec import CompressionSpec
-from compress.train import Epoch, Trainer, TrainPlan, logits, train
-from edge import Device, Measurement, MeasurePlan, read_operators
-from search.bounds import is_better, objective, reachable_percent
+from edge import Measurement, MeasurePlan
+from search.bench import Bench
+from search.bounds import is_better, objective
 from search.cache import Cache
-from search.config import StudyConfig
-from search.progress import Progress
+from search.candidate import Candidate, obtain
 from search.space import suggest
-from search.storage import best_value
-
-QAT_SHARE = 4
-"""qat_int8 spends the last fourth of its epochs, at least one, on the quantization-aware network."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A trained model: the saved bytes, its accuracy in percent on the validation images, and how it got there."""
-
-    model: bytes
-    operators: dict[str, int]
-    accuracy_percent: float
-    curve: tuple[float, ...]
-
-    @property
-    def sha256(self) -> str:
-        """The name of the bytes."""
-        return sha256(self.model).hexdigest()
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Everything that the trials of one run share."""
-
-    config: StudyConfig
-    data: Dataset
-    base: Weights
-    required_percent: float
-    plan: MeasurePlan
-    deadline_s: float  # time.monotonic() at which the budget ends
-    converter: Converter
-    device: Device
-    cache: Cache
-    artifacts: FileSystemArtifactStore
-    progress: Progress
-
-    @cached_property
-    def base_key(self) -> str:
-        """A hash of the base's weights."""
-        return arrays_key(self.base)
-
-    @cached_property
-    def device_key(self) -> list[str]:
-        """What a measurement depends on besides model and plan."""
-        environment = self.device.environment()
-        return [self.device.url, self.config.meter, environment.host, environment.cpu, environment.runtime]
-
-    @cached_property
-    def teacher_logits(self) -> NDArray[np.float32]:
-        """The base's answers to the training images, float32 (N, 10); computed once for all studies."""
-        key = ("teacher", self.base_key, self.data.key)
-        stored = self.cache.get(*key)
-        if stored is None:
-            self.progress.phase("the base's answers to the training images")
-            network = base_network(self.base)
-            buffer = BytesIO()
-            np.save(buffer, logits(network, self.data.train[0]))
-            stored = buffer.getvalue()
-            self.cache.put(stored, *key)
-        return np.asarray(np.load(BytesIO(stored)), dtype=np.float32)
-
-
-def base_network(base: Weights) -> Any:
-    """The unpruned network with these weights."""
-    network = build(CompressionSpec().architecture())
-    network.set_weights(base)
-    return network
+from search.storage import best_value, is_finalist
 
 
 def run_trial(trial: optuna.Trial, bench: Bench) -> float:
@@ -118,9 +41,14 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: "Stopwatch") -> float:
         spec = suggest(trial, bench.config.space, bench.config.training.learning_rate)
     except UsageError as error:
         raise optuna.TrialPruned(str(error)) from error
+    finish = bench.config.finish
+    if is_finalist(trial):
+        spec = replace(spec, epochs=finish.epochs)
     trial.set_user_attr("spec", spec.to_dict())
     plan = replace(bench.plan, threads=spec.threads)
-    incumbent = best_value(trial.study)
+    # In the search, a candidate may fall short by what longer training is going to add.
+    leeway = finish.gain_percent if finish.candidates and not is_finalist(trial) else 0.0
+    incumbent = best_value(trial.study, leeway)
 
     with clock.phase("structure"):
         bench.progress.phase("structure")
@@ -133,13 +61,15 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: "Stopwatch") -> float:
             )
 
     with clock.phase("train and convert"):
-        candidate = obtain(bench, spec, trial, incumbent is not None)
+        candidate = obtain(bench, spec, trial, bench.required_percent - leeway, incumbent is not None)
     with clock.phase("measure"):
         bench.progress.phase("measuring")
         measurement = measure(bench, candidate.model, plan)
     _tell(trial, measurement, candidate)
     _attach(trial, bench, candidate, measurement)
-    trial.set_user_attr("constraint", bench.required_percent - candidate.accuracy_percent)
+    shortfall = bench.required_percent - candidate.accuracy_percent
+    trial.set_user_attr("shortfall", shortfall)
+    trial.set_user_attr("constraint", shortfall - leeway)
     return objective(bench.config.road, measurement, candidate.accuracy_percent)
 
 
@@ -170,91 +100,6 @@ def _remembered(cache: Cache, key: tuple[Any, ...], anew: Callable[[], Measureme
     measurement = anew()
     cache.put(measurement.to_json().encode(), *key)
     return measurement
-
-
-def obtain(bench: Bench, spec: CompressionSpec, trial: optuna.Trial, has_incumbent: bool) -> Candidate:
-    """The trained and converted candidate, from the cache where another study has made it."""
-    config = bench.config
-    made_of = replace(spec, threads=1)  # the bytes do not depend on the interpreter's threads
-    key = (made_of.key(), config.training.model_dump(), bench.base_key, bench.data.key, config.seed)
-    model, about = bench.cache.get("model", *key), bench.cache.get("about", *key)
-    if model is not None and about is not None:
-        values = json.loads(about)
-        for number, accuracy in enumerate(values["curve"], 1):
-            trial.report(accuracy, number)
-        return Candidate(model, values["operators"], values["accuracy_percent"], tuple(values["curve"]))
-
-    curve: list[float] = []
-    started = time.monotonic()
-
-    def on_epoch(epoch: Epoch) -> None:
-        curve.append(epoch.accuracy)
-        trial.report(epoch.accuracy, len(curve))
-        bench.progress.phase(f"training, epoch {len(curve)}/{spec.epochs}, {epoch.accuracy:.1f} %")
-        reachable = reachable_percent(curve, spec.epochs)
-        if reachable < bench.required_percent:
-            trial.set_user_attr("constraint", bench.required_percent - reachable)
-            raise optuna.TrialPruned(
-                f"out of reach: {epoch.accuracy:.1f} % after {len(curve)} of {spec.epochs} epochs points to at most "
-                f"{reachable:.1f} %, {bench.required_percent:.1f} % is required"
-            )
-        now = time.monotonic()
-        ends = now + (now - started) / len(curve) * (spec.epochs - len(curve))
-        if has_incumbent and ends > bench.deadline_s:
-            raise optuna.TrialPruned(f"out of time: its training would end {ends - bench.deadline_s:.0f} s too late")
-
-    bench.progress.phase(f"training, epoch 0/{spec.epochs}")
-    weights = fine_tune(bench, spec, on_epoch)
-    bench.progress.phase("converting")
-    model = bench.converter.convert(
-        ConversionJob(
-            spec.architecture(),
-            weights,
-            spec.quantization,
-            spec.ends,
-            bench.data.calibration() if spec.quantization in CALIBRATED else None,
-        )
-    )
-    operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)
-    bench.progress.phase("accuracy on the validation images")
-    accuracy = accuracy_percent(bench.device, model, *bench.data.validation)
-    about = json.dumps({"operators": operators, "accuracy_percent": accuracy, "curve": curve}).encode()
-    bench.cache.put(model, "model", *key)
-    bench.cache.put(about, "about", *key)
-    return Candidate(model, operators, accuracy, tuple(curve))
-
-
-def fine_tune(bench: Bench, spec: CompressionSpec, on_epoch: Any) -> Weights:
-    """The base's weights, pruned and trained as the specification says; calls `on_epoch(Epoch)` after each epoch."""
-    network = build(spec.architecture())
-    network.set_weights(inherit(bench.base, spec))
-    if spec.epochs == 0 and spec.quantization != "qat_int8":
-        return list(network.get_weights())
-    aware = max(1, spec.epochs // QAT_SHARE) if spec.quantization == "qat_int8" else 0
-    rate = spec.learning_rate
-    for epochs, learning_rate, prepare in ((spec.epochs - aware, rate, False), (aware, rate / 10, True)):
-        if epochs <= 0:
-            continue
-        if prepare:
-            network = quantization_aware(network)
-        plan = TrainPlan(
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=bench.config.training.batch_size,
-            augment=spec.augment,
-            distill_weight=spec.distill_weight,
-        )
-        teacher = bench.teacher_logits if spec.distill_weight > 0 else None
-        seed = bench.config.seed
-        trainer = Trainer(network, plan, *bench.data.train, seed=seed, flip=bench.data.flip, teacher_logits=teacher)
-        train(trainer, bench.data.validation, on_epoch)
-        trainer.finish()
-    return list(network.get_weights())
-
-
-def accuracy_percent(device: Device, model: bytes, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
-    """Accuracy in percent of the saved bytes on the device."""
-    return float(np.mean(device.predict(model, images) == labels) * 100)
 
 
 class Stopwatch:

@@ -77,7 +77,7 @@ def overhead(trials: int = 60) -> Row:
     kept = trial_module.measure_structure, trial_module.obtain, trial_module.measure
     trial_module.measure_structure = lambda *_: measurement
     trial_module.measure = lambda *_: measurement
-    trial_module.obtain = lambda bench, spec, trial, _: (trial.report(80.0, 1), candidate)[1]
+    trial_module.obtain = lambda bench, spec, trial, *_: (trial.report(80.0, 1), candidate)[1]
     try:
         with tempfile.TemporaryDirectory() as folder, Progress(Console(quiet=True), 1) as progress:
             config = StudyConfig(name="bench", road="fom", folder=Path(folder), budget={"trials": trials})  # type: ignore[arg-type]  # pydantic converts
@@ -90,7 +90,7 @@ def overhead(trials: int = 60) -> Row:
                 artifacts=optuna.artifacts.FileSystemArtifactStore(str(Path(folder) / "artifacts")), progress=progress,
             )
             study = study_module._open_study(bench, 70.0, [])
-            study_module._optimize(study, bench)
+            study_module._search(study, bench)
             taken = [trial.duration.total_seconds() for trial in study.trials if trial.duration is not None]
             starts = sorted(trial.datetime_start for trial in study.trials if trial.datetime_start is not None)
     finally:

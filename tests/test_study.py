@@ -213,3 +213,23 @@ def test_a_broken_rig_stops_the_study_with_the_first_reason_and_nothing_is_lost(
     ended = [trial for trial in run_study(config, data, squares.silent()).get_trials() if trial.state.name != "FAIL"]
     assert {trial.state.name for trial in ended} <= {"COMPLETE", "PRUNED"}
     assert {str(trial.params) for trial in ended} == {str(trial.params) for trial in failed[:2]}
+
+
+def test_the_best_are_trained_again_for_longer_and_must_then_keep_the_rule(squares_copy: Path) -> None:
+    starts = (squares.SMALL, squares.SMALLER)
+    path = squares.write_study(squares_copy / "finish.toml", *starts, trials=2)
+    text = path.read_text().replace("accuracy_percent = 60", "accuracy_percent = 99.5")
+    path.write_text(text + "\n[finish]\ncandidates = 1\nepochs = 8\ngain_percent = 20\n")
+    study = run_study(squares.read(path), load(str(squares_copy / "squares.npz")), squares.silent())
+    small, smaller, finalist = study.get_trials()
+    assert finalist.params == smaller.params  # the better one of both
+    assert finalist.user_attrs["finalist of"] == smaller.number
+    assert (smaller.user_attrs["spec"]["epochs"], finalist.user_attrs["spec"]["epochs"]) == (4, 8)
+    assert len(finalist.intermediate_values) == 8
+    assert small.user_attrs["constraint"] == small.user_attrs["shortfall"] - 20
+    assert finalist.user_attrs["constraint"] == finalist.user_attrs["shortfall"]
+    best = best_trial(study)
+    assert best is None or best.user_attrs["shortfall"] <= 0
+    assert run_study(squares.read(path), load(str(squares_copy / "squares.npz")), squares.silent()).get_trials() == (
+        study.get_trials()
+    )
