@@ -8,16 +8,17 @@ from importlib.metadata import requires
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from edge import EdgeError, UnavailableError, UsageError, open_meter
 from edge.check import OK, WRONG, Finding, check_device, check_meter
 from edge.device import ON_DEVICE
 from edge.wire.agent import installed_version
-from edge.wire.connect import PORT, connector, open_shell
+from edge.wire.connect import connector, open_shell, parse_url
 from edge.wire.remote import RemoteDevice
 
 HOME = ".local/share/thrones"
+START_S = 60.0
+"""Python starts slowly from a Pi's card, and a meter is waited for before the agent listens."""
 UNIT = """[Unit]
 Description=thrones agent: measures models for a host
 After=network.target
@@ -48,17 +49,19 @@ def set_up(url: str, meter: str | None, say: Callable[[str], None]) -> list[Find
 
     `meter`: one that hangs on the device. Raises UsageError for another URL, UnavailableError when a step fails.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "ssh":
+    address = parse_url(url)
+    if address.scheme != "ssh":
         raise UsageError(f"{url!r} is no ssh:// address: for example pi@raspberrypi.local")
-    connector(url)  # checks the rest of it
-    options = dict(option.split("=", 1) for option in parts.query.split("&") if option)
+    if meter is not None:
+        open_meter(meter)  # a slip is told here, and not in a log over there
+        if not meter.isprintable() or any(letter in meter for letter in " \"'\\%$"):
+            raise UsageError(f"meter {meter!r} has a letter that a service file cannot hold: rename what it names")
     try:
-        shell = open_shell(parts, parts.port, options.get("config"))
+        shell = open_shell(address)
     except OSError as error:
-        raise UnavailableError(f"{url} cannot be reached ({error}): does `ssh {parts.netloc}` work?") from error
+        raise UnavailableError(f"{url} cannot be reached ({error}): does ssh to there work?") from error
     with shell:
-        port = int(options.get("agent", PORT))
+        port = address.agent_port
         _run(shell, "no Python 3.10 or later", "python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'")
         say("making a virtual environment")
         _run(shell, "apt install python3-venv there", f"mkdir -p {HOME} && python3 -m venv {HOME}/venv")
@@ -70,7 +73,7 @@ def set_up(url: str, meter: str | None, say: Callable[[str], None]) -> list[Find
         _run(shell, "does the device reach PyPI?", f"{HOME}/venv/bin/pip install --quiet --upgrade {HOME}/source")
         say("starting the agent")
         _start(shell, port, meter, say)
-    with RemoteDevice(url, connector(url)) as device:
+    with RemoteDevice(url, connector(url), first_contact_s=START_S) as device:
         return [Finding("agent", f"thrones {device.version} on port {port}", OK), *device.check()]
 
 
@@ -127,8 +130,8 @@ def _start(shell: Any, port: int, meter: str | None, say: Callable[[str], None])
         return
     say("no systemd for this user there: started now, but not at the next boot")
     command = f"{HOME}/venv/bin/python -m edge serve --port {port}{option}"
-    shell["pkill"]["-f", f"[e]dge serve --port {port}"].run(retcode=None)
-    _run(shell, f"see {HOME}/agent.log there", f"nohup {command} > {HOME}/agent.log 2>&1 < /dev/null & sleep 2")
+    _run(shell, "stop the old agent", f"pkill -f '[e]dge serve --port {port}'; sleep 1; true")
+    _run(shell, f"see {HOME}/agent.log there", f"nohup {command} > {HOME}/agent.log 2>&1 < /dev/null & true")
 
 
 def _send(shell: Any, source: Path, target: str) -> None:

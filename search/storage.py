@@ -5,10 +5,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import optuna
-from sqlalchemy import Engine, event
 
 from compress.errors import UsageError
 from search.config import StudyConfig
@@ -50,20 +48,19 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def ask_again(study: optuna.Study, trial: optuna.Trial) -> None:
-    """Enqueue the trial's candidate once more; this trial then does not count."""
-    study.enqueue_trial(trial.params, user_attrs=_second_try(trial))
-    trial.set_user_attr(ASKED_AGAIN, True)
+def ask_again(study: optuna.Study, number: int, *, once: bool) -> bool:
+    """Enqueue the candidate of trial `number` once more; whether it was: with `once`, not what was enqueued so before.
 
-
-def _second_try(trial: optuna.Trial | optuna.trial.FrozenTrial) -> dict[str, int]:
-    kept = {FINALIST: trial.user_attrs[FINALIST]} if is_finalist(trial) else {}
-    return {SECOND_TRY: trial.number, **kept}
-
-
-def is_second_try(trial: optuna.Trial | optuna.trial.FrozenTrial) -> bool:
-    """Whether the candidate was asked for before: what fails twice may be to blame itself."""
-    return SECOND_TRY in trial.user_attrs
+    `once` is for what the candidate itself may be to blame for. A trial that was cut off while it was choosing keeps
+    what it was asked for.
+    """
+    trial = study.get_trials(deepcopy=False)[number]
+    if once and SECOND_TRY in trial.user_attrs:
+        return False
+    kept = {key: trial.user_attrs[key] for key in (FINALIST, SECOND_TRY) if key in trial.user_attrs}
+    asked = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    study.enqueue_trial(asked, user_attrs={**kept, **({SECOND_TRY: number} if once else {})})
+    return True
 
 
 def reclaim(study: optuna.Study, storage: optuna.storages.BaseStorage) -> None:
@@ -71,18 +68,10 @@ def reclaim(study: optuna.Study, storage: optuna.storages.BaseStorage) -> None:
     study_id = storage.get_study_id_from_name(study.study_name)
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
-        if not is_second_try(trial):
-            study.enqueue_trial(trial.params, user_attrs=_second_try(trial))
+        if ask_again(study, trial.number, once=True):
             storage.set_trial_user_attr(trial_id, ASKED_AGAIN, True)
         storage.set_trial_user_attr(trial_id, "reason", INTERRUPTED)
         storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
-
-
-@event.listens_for(Engine, "connect")
-def _fast_and_safe(connection: Any, record: Any) -> None:
-    if type(connection).__module__.startswith("sqlite3"):
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def load_study(config: StudyConfig) -> optuna.Study:

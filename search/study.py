@@ -42,7 +42,6 @@ from search.storage import (
     best_value,
     enqueue_finalists,
     is_finalist,
-    is_second_try,
     open_storage,
     reclaim,
     sampler,
@@ -109,7 +108,8 @@ def _open_study(bench: Bench, rule_percent: float, starts: list[dict[str, Any]])
         direction="maximize" if config.road == "fom" else "minimize",
         load_if_exists=True,
     )
-    setting = json.loads(config.model_dump_json(exclude={"budget", "folder", "name", "start"}))
+    left_out: Any = {"budget": True, "folder": True, "name": True, "start": True, "finish": {"share"}}
+    setting = json.loads(config.model_dump_json(exclude=left_out))
     identity = {**setting, "data": bench.data.key, "base": bench.base_key, "host": bench.device_key}
     stored = study.user_attrs.get("identity")
     if stored is None:
@@ -124,10 +124,10 @@ def _open_study(bench: Bench, rule_percent: float, starts: list[dict[str, Any]])
         ):
             study.set_user_attr(name, value)
     elif stored != identity:
-        other = next(key for key in identity if stored.get(key) != identity[key])
+        other = next(key for key in {**identity, **stored} if stored.get(key) != identity.get(key))
         raise UsageError(
             f"{storage_path(config)} was made with another {other} ({_short(stored.get(other))}, now "
-            f"{_short(identity[other])}); results must not be mixed: rename the study file, or move the folder away"
+            f"{_short(identity.get(other))}); results must not be mixed: rename the study file, or move the folder away"
         )
     reclaim(study, storage)
     best = best_value(study)
@@ -194,7 +194,7 @@ def _optimize(
                 value = run_trial(trial, bench)
         except UnavailableError as error:
             broken.append(error)
-            ask_again(study, trial)
+            trial.set_user_attr(ASKED_AGAIN, ask_again(study, trial.number, once=False))
             _note(trial, bench, "FAIL", str(error))
             if len(broken) >= FAILURES_IN_A_ROW:
                 reason = f"the rig failed {len(broken)} times in a row; first: {broken[0]}"
@@ -204,18 +204,21 @@ def _optimize(
                 sleep(RIG_PAUSE_S * len(broken))
             raise
         except optuna.TrialPruned as pruned:
+            broken.clear()
             _note(trial, bench, "pruned", str(pruned))
             raise
         except InvalidMeasurementError as error:  # the machine's fault and not the candidate's
-            if not is_second_try(trial):
-                ask_again(study, trial)
+            broken.clear()
+            if ask_again(study, trial.number, once=True):
+                trial.set_user_attr(ASKED_AGAIN, True)
             _note(trial, bench, "FAIL", str(error))
             raise
         except (CandidateError, InfeasibleError) as error:
+            broken.clear()
             _note(trial, bench, "FAIL", str(error))
             raise
         except KeyboardInterrupt:
-            ask_again(study, trial)
+            trial.set_user_attr(ASKED_AGAIN, ask_again(study, trial.number, once=False))
             trial.set_user_attr("reason", INTERRUPTED)
             raise
         except Exception as error:

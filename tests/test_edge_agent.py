@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import time
 
 import numpy as np
 import psutil
@@ -25,12 +26,37 @@ def name(content: bytes) -> str:
 
 def test_a_file_comes_in_pieces_and_is_checked(tmp_path):
     store, content = Store(tmp_path / "new"), bytes(range(256)) * 10
-    assert store.received(name(content)) == 0
+    assert store.received(name(content), 2560) == 0
     assert store.append(name(content), 0, 2560, content[:1000]) == 1000
     assert store.append(name(content), 0, 2560, content[:1000]) == 1000  # an answer was lost: nothing happens twice
     with pytest.raises(edge.UsageError, match="is not on the device"):
         store.path(name(content))
     assert store.append(name(content), 1000, 2560, content[1000:]) == 2560
+    assert store.path(name(content)).read_bytes() == content
+
+
+@pytest.mark.parametrize("suffix", ["", ".part"], ids=["cut by a power failure", "whole but never looked at"])
+def test_what_a_dying_agent_left_is_sent_anew(tmp_path, suffix):
+    store, content = Store(tmp_path), bytes(1000)
+    (tmp_path / (name(content) + suffix)).write_bytes(content if suffix else b"")
+    assert store.received(name(content), 1000) == 0
+    assert store.append(name(content), 0, 1000, content) == 1000
+    assert store.path(name(content)).read_bytes() == content
+
+
+def test_two_hosts_send_the_same_file_at_the_same_time(tmp_path):
+    store, content = Store(tmp_path), bytes(range(250)) * 400
+
+    def send():
+        received = 0
+        while received < len(content):
+            received = store.append(name(content), received, len(content), content[received : received + 1000])
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
     assert store.path(name(content)).read_bytes() == content
 
 
@@ -51,7 +77,8 @@ def test_sizes_beyond_the_limit_are_refused(tmp_path, offset, total, piece):
 
 @pytest.mark.parametrize("bad", ["../../etc/passwd", "a" * 63, "A" * 64, "", "a" * 64 + "\n", "/" + "a" * 63])
 def test_a_name_that_is_no_sha256_reaches_no_file(tmp_path, bad):
-    for call in (Store(tmp_path).path, Store(tmp_path).received, lambda sha: Store(tmp_path).append(sha, 0, 1, b"x")):
+    store = Store(tmp_path)
+    for call in (store.path, lambda sha: store.received(sha, 1), lambda sha: store.append(sha, 0, 1, b"x")):
         with pytest.raises(edge.UsageError, match="is no sha256"):
             call(bad)
 
@@ -212,7 +239,7 @@ def test_no_pickle_no_comparison_no_context(attacker):
 def test_an_object_as_an_argument_is_never_touched(attacker):
     lure = Touched()
     for method, arguments in (
-        ("received", (lure,)),
+        ("received", (lure, lure)),
         ("append", (lure, lure, lure, lure)),
         ("start", ("job", lure)),
         ("poll", (lure, lure)),
@@ -224,8 +251,8 @@ def test_an_object_as_an_argument_is_never_touched(attacker):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("start", "x", "{"), ("start", "x", "[1]"), ("start", "x" * 200_000, "{}"), ("received", "../../etc/passwd"),
-     ("received", 3), ("poll", "x", float("nan")), ("hello", "too many"), ("append", "a" * 64, 0.5, 10, b"x"),
+    [("start", "x", "{"), ("start", "x", "[1]"), ("start", "x" * 200_000, "{}"), ("received", "../../etc/passwd", 1),
+     ("received", 3, 1), ("poll", "x", float("nan")), ("hello", "too many"), ("append", "a" * 64, 0.5, 10, b"x"),
      ("result", "x"), ("start", "x", json.dumps({"task": "measure", "model": 1, "images": 2}))],
 )  # fmt: skip
 def test_nonsense_is_answered_and_the_agent_lives_on(attacker, attacked, arguments):
@@ -245,4 +272,8 @@ def test_floods_of_connections_leave_no_thread_behind(attacked):
         thread.join()
     with edge.open_device(attacked.url) as device:
         np.testing.assert_array_equal(device.predict(float_model(), make_images(1)).shape, (1,))
-        assert psutil.Process(attacked.process.pid).num_threads() <= before + 3
+        for _ in range(1000):  # they end a moment after their connections
+            if psutil.Process(attacked.process.pid).num_threads() <= before + 3:
+                return
+            time.sleep(0.02)
+    raise AssertionError("threads are left")

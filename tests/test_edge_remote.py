@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -15,6 +16,7 @@ from models import float_model, int8_model
 
 import edge
 from edge.__main__ import main
+from edge.wire.connect import connector
 from edge.wire.remote import RemoteDevice
 
 LONG = edge.MeasurePlan("long", warmup_s=0.0, windows=3, window_s=1.0, max_spread=1e6)
@@ -79,8 +81,10 @@ class TestTls(DeviceContract):
             yield device
 
     def test_who_has_no_certificate_stays_outside(self, url):
-        with pytest.raises(edge.UnavailableError, match="does not answer"), edge.open_device(url.partition("?")[0]):
-            pass
+        plain = url.partition("?")[0]
+        with pytest.raises(edge.UnavailableError, match="does not answer"):
+            with RemoteDevice(plain, connector(plain), first_contact_s=0.3):
+                pass
 
 
 def make_certificates(folder):
@@ -106,20 +110,23 @@ def wait_until(condition, limit_s=60.0):
 
 def assert_measures(device, meanwhile, plan=LONG):
     """A measurement goes on while something happens beside it; how many attempts the agent made of it."""
-    beside = threading.Thread(target=meanwhile)
-    beside.start()
-    measurement = device.measure(float_model(), plan, make_images(5))
-    beside.join()
+    with ThreadPoolExecutor() as pool:
+        beside = pool.submit(meanwhile)
+        measurement = device.measure(float_model(), plan, make_images(5))
+        beside.result()
     assert len(measurement.windows) >= plan.windows
     assert measurement.rejected == ()
 
 
 def children(process):
-    return [
-        child
-        for child in psutil.Process(process.process.pid).children()
-        if child.status() != psutil.STATUS_ZOMBIE and "edge.child" in child.cmdline()
-    ]
+    return [child for child in psutil.Process(process.process.pid).children() if alive(child)]
+
+
+def alive(child):
+    try:
+        return child.status() != psutil.STATUS_ZOMBIE and "edge.child" in child.cmdline()
+    except psutil.NoSuchProcess:  # a zombie's error is one, too
+        return False
 
 
 def test_the_idle_agent_is_small(running):
@@ -134,7 +141,7 @@ def test_it_greets_with_version_and_port(running):
 def test_nothing_listens_there(tmp_path):
     url = f"rpyc://127.0.0.1:{free_port()}"
     with pytest.raises(edge.UnavailableError, match=r"does not answer \(.*refused\): is it on"):
-        with RemoteDevice(url, edge.open_device(url)._connect, sleep=lambda seconds: time.sleep(min(seconds, 0.1))):
+        with RemoteDevice(url, connector(url), first_contact_s=0.3):
             pass
 
 
@@ -165,7 +172,7 @@ def test_an_agent_killed_while_it_measures_costs_only_time(tmp_path):
             wait_until(lambda: children(process))
             (child,) = children(process)
             process.kill()
-            wait_until(lambda: not child.is_running())  # it does not outlive the agent
+            wait_until(lambda: not alive(child))  # it does not outlive the agent
             process.start()
 
         assert_measures(device, meanwhile=kill)
@@ -262,3 +269,13 @@ def test_the_clocks_are_compared_to_the_millisecond(running):
     with edge.open_device(running.url) as device:
         ahead_s, uncertain_s = device._clock_ahead()
     assert abs(ahead_s) <= uncertain_s < 0.01  # it is the same clock
+
+
+def test_the_hosts_meter_goes_before_the_devices_own(tmp_path):
+    with agent(tmp_path, "--meter=estimate://5W") as process:
+        with edge.open_rig(process.url, edge.device.ON_DEVICE) as device:
+            own = device.measure(float_model(), QUICK, make_images(2))
+        with edge.open_rig(process.url, "estimate://3W") as device:
+            hosts = device.measure(float_model(), QUICK, make_images(2))
+    assert (own.meter, own.power_w, own.estimated) == ("estimate://5W", 5.0, True)
+    assert (hosts.meter, hosts.power_w) == ("estimate://3W", 3.0)

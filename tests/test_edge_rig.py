@@ -78,7 +78,11 @@ def test_a_bad_meter_url_gives_an_example(url):
         ("rpyc://127.0.0.1:port", "no URL of a device"),
         ("rpyc://127.0.0.1:18861/path", "names no host"),
         ("rpyc://192.168.1.7", "not this machine: use ssh://"),
-        ("rpyc://pi:18861?cert=a.pem", "TLS needs cert, key and ca"),
+        ("rpyc://pi:18861?cert=/etc/hostname", "TLS needs cert, key and ca"),
+        ("rpyc://pi?cert=a.pem&key=b&ca=c", "cert 'a.pem' is no file"),
+        ("ssh://-oProxyCommand=x", "does not begin with -"),
+        ("ssh://pi?agent=abc", "agent must be a port, 1..65535, got 'abc'"),
+        ("ssh://pi?agent", "agent must be a port, 1..65535, got ''"),
         ("ssh://pi?agnet=3", "unknown option 'agnet'; known: agent, config"),
     ],
 )

@@ -18,7 +18,7 @@ import edge
 from compress.data import load
 from compress.errors import UsageError
 from compress.network import load_weights, save_weights
-from search.storage import best_trial, load_study
+from search.storage import ask_again, best_trial, load_study
 from search.study import run_study
 
 
@@ -233,3 +233,14 @@ def test_the_best_are_trained_again_for_longer_and_must_then_keep_the_rule(squar
     assert run_study(squares.read(path), load(str(squares_copy / "squares.npz")), squares.silent()).get_trials() == (
         study.get_trials()
     )
+
+
+def test_a_trial_cut_off_while_it_was_choosing_is_asked_again_for_what_it_was_asked_for() -> None:
+    study = optuna.create_study()
+    study.enqueue_trial({"a": 0.25, "b": 0.75})
+    study.ask().suggest_float("a", 0, 1)  # and Ctrl-C
+    assert ask_again(study, 0, once=True)
+    again = study.ask()
+    assert (again.suggest_float("a", 0, 1), again.suggest_float("b", 0, 1)) == (0.25, 0.75)
+    assert not ask_again(study, again.number, once=True)
+    assert ask_again(study, again.number, once=False)

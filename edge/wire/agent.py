@@ -37,7 +37,11 @@ MAX_TEXT = 100_000
 
 @dataclass(frozen=True)
 class Request:
-    """A job as the host sends it: `model` and `images` are the sha256 of uploads, `task` is measure or predict."""
+    """A job as the host sends it: `model` and `images` are the sha256 of uploads, `task` is measure or predict.
+
+    weigh: whether the device's own meter gives the power; idle: whether the device stands idle before, for that or
+    for a meter of the host's.
+    """
 
     task: str
     model: str
@@ -45,6 +49,7 @@ class Request:
     pixels: str = "raw"
     plan: dict[str, Any] | None = None
     idle: bool = False
+    weigh: bool = False
 
 
 @dataclass
@@ -163,7 +168,7 @@ class Agent:
                 if job is None:
                     self._changed.wait()
                     continue
-                job.state, job.device = "running", LocalDevice(self.meter)
+                job.state, job.device = "running", LocalDevice(self.meter if job.request.weigh else None)
             try:
                 outcome: tuple[str, bytes, dict[str, str]] = ("done", self._run(job.request, job.device), {})
             except Exception as error:  # noqa: BLE001  whatever it is, the host is told and the next job runs
@@ -175,8 +180,11 @@ class Agent:
                 self._changed.notify_all()
 
     def _run(self, request: Request, device: LocalDevice) -> bytes:
-        model = self.store.path(request.model).read_bytes()
-        images = np.load(self.store.path(request.images), mmap_mode="r", allow_pickle=False)
+        try:
+            model = self.store.path(request.model).read_bytes()
+            images = np.load(self.store.path(request.images), mmap_mode="r", allow_pickle=False)
+        except UsageError as error:  # they were here when the job was taken
+            raise UnavailableError(f"uploads went while the job waited ({error}): is the store too small?") from error
         if request.task == "predict":
             return device.predict(model, images, request.pixels).astype(np.uint8).tobytes()
         plan = MeasurePlan.from_dict(request.plan or {})
@@ -244,9 +252,9 @@ class AgentService(rpyc.Service):  # type: ignore[misc]  # rpyc is untyped
         return time.monotonic()
 
     @_answers
-    def exposed_received(self, sha256: str) -> int:
+    def exposed_received(self, sha256: str, total: int) -> int:
         """See `edge.wire.store.Store.received`."""
-        return self._agent.store.received(sha256)
+        return self._agent.store.received(sha256, total)
 
     @_answers
     def exposed_append(self, sha256: str, offset: int, total: int, piece: bytes) -> int:

@@ -1,11 +1,14 @@
 """How an agent is reached: `rpyc://` on loopback or over TLS, `ssh://` through a tunnel of OpenSSH's."""
 
+import logging
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from edge.errors import UsageError, one_line
 
@@ -39,30 +42,68 @@ WIRE = {
 }
 
 
-def connector(url: str) -> Callable[[], Any]:
-    """What opens a connection to the agent behind `url`; that raises OSError or EOFError when it cannot.
+@dataclass(frozen=True)
+class Address:
+    """A device's URL, taken apart and checked: `port` is None for the scheme's own, `options` are checked by name."""
 
-    Raises UsageError for a URL that names no agent. Accepted are rpyc://127.0.0.1[:port],
-    rpyc://host[:port]?cert=FILE&key=FILE&ca=FILE, and ssh://[user@]host[:port][?agent=PORT][&config=FILE].
+    scheme: str
+    user: str | None
+    host: str
+    port: int | None
+    options: Mapping[str, str]
+
+    @property
+    def agent_port(self) -> int:
+        """The agent's port on the device itself."""
+        return int(self.options.get("agent", PORT)) if self.scheme == "ssh" else self.port or PORT
+
+
+def parse_url(url: str) -> Address:
+    """Raises UsageError for a URL that names no agent.
+
+    Accepted are rpyc://127.0.0.1[:port], rpyc://host[:port]?cert=FILE&key=FILE&ca=FILE, and
+    ssh://[user@]host[:port][?agent=PORT][&config=FILE].
     """
     try:
         parts = urlsplit(url)
-        port, options = parts.port, {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        address = Address(
+            parts.scheme,
+            parts.username,
+            parts.hostname or "",
+            parts.port,
+            {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()},
+        )
     except ValueError as error:
         raise UsageError(f"{url!r} is no URL of a device ({one_line(error)})") from error
-    if parts.scheme not in _OPTIONS or not parts.hostname or parts.path not in ("", "/") or parts.fragment:
+    if address.scheme not in _OPTIONS or not address.host or parts.path not in ("", "/") or parts.fragment:
         raise UsageError(f"{url!r} names no host: for example ssh://pi@raspberrypi.local or rpyc://127.0.0.1:{PORT}")
-    known = _OPTIONS[parts.scheme]
-    for option in options:
+    if address.host.startswith("-") or (address.user or "").startswith("-"):  # ssh would take it for an option
+        raise UsageError(f"{url!r}: a host or user does not begin with -")
+    known = _OPTIONS[address.scheme]
+    for option, value in address.options.items():
         if option not in known:
             raise UsageError(f"{url!r}: unknown option {option!r}; known: {', '.join(known)}")
-    if parts.scheme == "ssh":
-        return lambda: _through_ssh(parts, port, options)
-    if options and len(options) < len(known):
-        raise UsageError(f"{url!r}: TLS needs cert, key and ca, as in rpyc://pi:{PORT}?cert=me.pem&key=me.key&ca=ca.pem")
-    if not options and not is_loopback(parts.hostname):
-        raise UsageError(f"{url!r} is not this machine: use ssh://, or TLS with ?cert=FILE&key=FILE&ca=FILE")
-    return lambda: _direct(parts.hostname or "", port or PORT, options)
+        if option == "agent" and not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
+            raise UsageError(f"{url!r}: agent must be a port, 1..65535, got {value!r}")
+        if option != "agent" and not Path(value).is_file():
+            raise UsageError(f"{url!r}: {option} {value!r} is no file")
+    if address.scheme == "rpyc":
+        if address.options and len(address.options) < len(known):
+            raise UsageError(f"{url!r}: TLS needs cert, key and ca: rpyc://pi?cert=me.pem&key=me.key&ca=ca.pem")
+        if not address.options and not is_loopback(address.host):
+            raise UsageError(f"{url!r} is not this machine: use ssh://, or TLS with ?cert=FILE&key=FILE&ca=FILE")
+    return address
+
+
+def connector(url: str) -> Callable[[], Any]:
+    """What opens a connection to the agent behind `url`; that raises OSError or EOFError when it cannot.
+
+    Raises UsageError as `parse_url` does.
+    """
+    address = parse_url(url)
+    if address.scheme == "ssh":
+        return lambda: _through_ssh(address)
+    return lambda: _Link(_stream(address.host, address.agent_port, address.options))
 
 
 def is_loopback(host: str) -> bool:
@@ -75,10 +116,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _direct(host: str, port: int, tls: dict[str, str]) -> "_Link":
-    return _Link(_stream(host, port, tls))
-
-
 def _stream(host: str, port: int, tls: Mapping[str, str] = MappingProxyType({})) -> Any:
     from rpyc import SocketStream
 
@@ -89,31 +126,42 @@ def _stream(host: str, port: int, tls: Mapping[str, str] = MappingProxyType({}))
     return SocketStream.ssl_connect(host, port, {**files, "cert_reqs": ssl.CERT_REQUIRED}, **how)
 
 
-def open_shell(parts: SplitResult, port: int | None, config: str | None) -> Any:
-    """A plumbum SshMachine. Raises ConnectionError with what ssh said."""
-    from plumbum import SshMachine
+def open_shell(address: Address) -> Any:
+    """A plumbum SshMachine. Raises ConnectionError with what ssh said, and UsageError where ssh is not installed."""
+    from plumbum import CommandNotFound, SshMachine
     from plumbum.machines.session import SSHCommsError
 
+    logging.getLogger("plumbum.shell").setLevel(logging.CRITICAL)  # what it logs is told below
     options = [word for option in _SSH_OPTIONS for word in ("-o", option)]
-    if config is not None:
-        options += ["-F", config]
+    if "config" in address.options:
+        options += ["-F", address.options["config"]]
     try:
         return SshMachine(
-            parts.hostname or "", parts.username, port, ssh_opts=options, scp_opts=options, connect_timeout=CONNECT_S
+            address.host,
+            address.user,
+            address.port,
+            ssh_opts=options,
+            scp_opts=options,
+            connect_timeout=CONNECT_S + 5,  # ssh itself gives up before, and says why
         )
+    except CommandNotFound as error:
+        raise UsageError("ssh is not installed on this host: apt install openssh-client") from error
     except SSHCommsError as error:
         said = [line.strip() for line in str(error.stderr or error).splitlines() if line.strip()]
         raise ConnectionError(said[-1].lstrip("| ") if said else "ssh failed") from error
 
 
-def _through_ssh(parts: SplitResult, port: int | None, options: dict[str, str]) -> "_Link":
-    machine = open_shell(parts, port, options.get("config"))
-    try:
-        tunnel = machine.tunnel(0, int(options.get("agent", PORT)))
-        return _Link(_stream("127.0.0.1", int(tunnel.lport)), tunnel, machine)
-    except BaseException:
-        machine.close()
-        raise
+def _through_ssh(address: Address) -> "_Link":
+    with ExitStack() as undo:  # else each try of many would leave an ssh behind
+        machine = open_shell(address)
+        undo.callback(machine.close)
+        tunnel = machine.tunnel(0, address.agent_port)
+        undo.callback(tunnel.close)
+        stream = _stream("127.0.0.1", int(tunnel.lport))
+        undo.callback(stream.close)
+        link = _Link(stream, tunnel, machine)
+        undo.pop_all()
+        return link
 
 
 class _Link:

@@ -5,12 +5,14 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from io import BytesIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import rpyc
 from numpy.typing import NDArray
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
@@ -37,6 +39,9 @@ FIRST_CONTACT_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 POLL_S = 5.0
 CLOCK_TRIES = 5
+MAX_STANDSTILLS = 3
+CANCEL_S = 6.0
+"""A poll may be in the way for POLL_S; on a dead line nobody hears it, and the job ends with its lease."""
 LATE_S = 30.0
 """What a job may take longer than its own limit, after which the agent should have ended it."""
 LOST = (EOFError, OSError)
@@ -69,12 +74,14 @@ class RemoteDevice:
         meter: Meter | None = None,
         tell: Callable[[str], object] = lambda phase: None,
         retry_s: float = RETRY_S,
+        first_contact_s: float = FIRST_CONTACT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url
         self.meter = meter
         self._tell = tell
-        self._connect, self._retry_s, self._sleep = connect, retry_s, sleep
+        self._connect, self._sleep = connect, sleep
+        self._retry_s, self._first_contact_s = retry_s, first_contact_s
         self._wire: Wire | None = None
         self._met = False
         self.version = ""
@@ -128,16 +135,17 @@ class RemoteDevice:
         """See `edge.device.Device.measure`."""
         check_header(model)
         check_images(images)
-        wants_idle = not self.meter.estimated if self.meter is not None else self._own_meter is not None
-        uploads = self._upload(model), self._upload(_npy(images))
-        request = Request("measure", *uploads, pixels, plan.to_dict(), wants_idle)
+        own = self._own_meter if self.meter is None else None
+        wants_idle = not self.meter.estimated if self.meter is not None else bool(own and not own["estimated"])
+        request = Request("measure", "", "", pixels, plan.to_dict(), wants_idle, weigh=own is not None)
         limit_s = time_limit_s(plan, len(images), START_ALLOWANCE_S) + plan.idle_s
         if plan.cool_below_c is not None:
             limit_s += COOL_LIMIT_S
 
         def attempt() -> Measurement:
             before = self._clock_ahead()
-            measurement = replace(Measurement.from_json(self._run(request, limit_s).decode()), device=self.url)
+            told = self._run(request, model, images, limit_s).decode()
+            measurement = replace(Measurement.from_json(told), device=self.url)
             after = self._clock_ahead()
             if self.meter is None:
                 return measurement
@@ -151,26 +159,33 @@ class RemoteDevice:
         """See `edge.device.Device.predict`."""
         check_header(model)
         check_images(images)
-        request = Request("predict", self._upload(model), self._upload(_npy(images)), pixels)
-        labels = self._run(request, START_ALLOWANCE_S + len(images) * SLOWEST_IMAGE_S)
+        limit_s = START_ALLOWANCE_S + len(images) * SLOWEST_IMAGE_S
+        labels = self._run(Request("predict", "", "", pixels), model, images, limit_s)
         return np.frombuffer(labels, np.uint8).astype(np.int64)
 
-    def _run(self, request: Request, limit_s: float) -> bytes:
+    def _run(self, request: Request, model: bytes, images: NDArray[np.uint8], limit_s: float) -> bytes:
         """The result of a job, asked for by its name until it is there, over as many connections as that takes."""
-        name, text = uuid.uuid4().hex, json.dumps(asdict(request))
-        self._call("start", name, text)
+        name, contents = uuid.uuid4().hex, (model, _npy(images))
+
+        def begin() -> None:
+            uploads = [self._upload(content) for content in contents]
+            job = replace(request, model=uploads[0], images=uploads[1])
+            self._call("start", name, json.dumps(asdict(job)))
+
         running_since: float | None = None
         try:
+            begin()
             while True:
                 answer = self._call("poll", name, POLL_S)
                 if answer["state"] in ("waiting", "running"):
                     ahead = answer["ahead"]
                     self._tell(f"waiting for {ahead} before it" if ahead else answer["phase"])
-                if answer["state"] == "unknown":  # the agent was restarted, its uploads are still there
-                    self._call("start", name, text)
+                if answer["state"] == "unknown":  # the agent was restarted
+                    begin()
                     running_since = None
                 elif answer["state"] == "done":
-                    return bytes(self._call("result", name))
+                    with suppress(UsageError):  # it was restarted just now: the next poll says so
+                        return bytes(self._call("result", name))
                 elif answer["state"] == "failed":
                     raise _error(answer["failure"])
                 elif answer["state"] == "running":
@@ -184,17 +199,20 @@ class RemoteDevice:
     def _cancel(self, name: str) -> None:
         """Free the device, if it can still be reached; else its lease ends by itself."""
         if self._wire is not None:
-            try:
-                self._wire.root.cancel(name)
-            except (EOFError, OSError):
-                self.close()
+            with suppress(EOFError, OSError):
+                rpyc.timed(self._wire.root.cancel, CANCEL_S)(name).wait()
+            self.close()
 
     def _upload(self, content: bytes) -> str:
         sha256 = hashlib.sha256(content).hexdigest()
-        received = self._call("received", sha256)
+        received = self._call("received", sha256, len(content))
+        standstills = 0
         while received < len(content):
             piece = content[received : received + PIECE_BYTES]
-            received = self._call("append", sha256, received, len(content), piece)
+            before, received = received, self._call("append", sha256, received, len(content), piece)
+            standstills += received <= before
+            if standstills > MAX_STANDSTILLS:
+                raise UnavailableError(f"{self.url} does not keep what is sent: empty its store, ~/.cache/thrones")
         return sha256
 
     def _clock_ahead(self) -> tuple[float, float]:
@@ -225,7 +243,7 @@ class RemoteDevice:
 
         retrying = Retrying(
             retry=retry_if_exception_type(LOST),
-            stop=stop_after_delay(self._retry_s if self._met else FIRST_CONTACT_S),
+            stop=stop_after_delay(self._retry_s if self._met else self._first_contact_s),
             wait=wait_exponential(FIRST_PAUSE_S, LONGEST_PAUSE_S),
             sleep=self._sleep,
             after=lost,

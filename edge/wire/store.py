@@ -3,8 +3,9 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from edge.errors import UnavailableError, UsageError
 
@@ -16,11 +17,12 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Store:
-    """Files in `folder`, which is made on the first upload; nothing outside it is ever touched."""
+    """Files in `folder`, which is made on the first upload; nothing outside it is ever touched. Safe in threads."""
 
     folder: Path
     max_file_bytes: int = MAX_FILE_BYTES
     max_store_bytes: int = MAX_STORE_BYTES
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def path(self, sha256: str) -> Path:
         """Where this file stands; it counts as used now. Raises UsageError when it is not there."""
@@ -31,13 +33,10 @@ class Store:
             raise UsageError(f"file {sha256[:12]} is not on the device: upload it first") from error
         return path
 
-    def received(self, sha256: str) -> int:
-        """How many bytes of this file have come so far: all of them, the first few, or 0."""
-        path = self._name(sha256)
-        for there in (path, path.with_suffix(".part")):
-            if there.exists():
-                return there.stat().st_size
-        return 0
+    def received(self, sha256: str, total: int) -> int:
+        """How many bytes of this file of `total` bytes have come so far: all of them, the first few, or 0."""
+        with self._lock:
+            return self._received(self._name(sha256), total)
 
     def append(self, sha256: str, offset: int, total: int, piece: bytes) -> int:
         """Add a piece that begins at `offset` of a file of `total` bytes; how many bytes have come so far.
@@ -51,27 +50,44 @@ class Store:
             raise UsageError(
                 f"{len(piece)} bytes at {offset} of a file of {total}: a file has 1 to {self.max_file_bytes} bytes"
             )
-        received = self.received(sha256)
-        if path.exists() or received != offset:
-            return received
+        with self._lock:  # two hosts may send the same file at the same time
+            received = self._received(path, total)
+            if received != offset or received == total:
+                return received
+            part = path.with_suffix(".part")
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._make_room(total, keep=part)
+                with part.open("ab") as file:
+                    file.write(piece)
+                    file.flush()
+                    os.fsync(file.fileno())  # else a power cut may leave a file of this name and another content
+            except OSError as error:
+                part.unlink(missing_ok=True)
+                raise UnavailableError(
+                    f"the device cannot store {total} bytes in {self.folder} ({error.strerror}): free space there"
+                ) from error
+            if offset + len(piece) == total:
+                found = hashlib.sha256(part.read_bytes()).hexdigest()
+                if found != sha256:
+                    part.unlink()
+                    raise UsageError(f"what was sent as {sha256[:12]} has the sha256 {found[:12]}: send it again")
+                os.replace(part, path)
+            return offset + len(piece)
+
+    def _received(self, path: Path, total: int) -> int:
         part = path.with_suffix(".part")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(total, keep=part)
-            with part.open("ab") as file:
-                file.write(piece)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise UnavailableError(
-                f"the device cannot store {total} bytes in {self.folder} ({error.strerror}): free space there"
-            ) from error
-        if offset + len(piece) == total:
-            found = hashlib.sha256(part.read_bytes()).hexdigest()
-            if found != sha256:
-                part.unlink()
-                raise UsageError(f"what was sent as {sha256[:12]} has the sha256 {found[:12]}: send it again")
-            os.replace(part, path)
-        return offset + len(piece)
+        if path.exists():
+            if path.stat().st_size == total:
+                return total
+            path.unlink()
+        if not part.exists():
+            return 0
+        size = part.stat().st_size
+        if size >= total:  # the agent was killed before it could look at what it had
+            part.unlink()
+            return 0
+        return size
 
     def _make_room(self, total: int, keep: Path) -> None:
         files = sorted((path for path in self.folder.iterdir() if path != keep), key=lambda path: path.stat().st_mtime)
