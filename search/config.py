@@ -103,13 +103,13 @@ class Measure(_Section):
 class Finish(_Section):
     """The best candidates of the search, trained again for longer at its end; with 0 candidates none are.
 
-    gain_percent: what that is expected to add to the accuracy, so that the search may fall short by as much. share: of
-    the budget's minutes, kept for it.
+    gain_percent: what that is expected to add to the accuracy, so that the search may fall short by as much: a network
+    of 0.4 M MACs that had 72.1 % after 7 epochs had 77.7 % after 40. share: of the budget's minutes, kept for it.
     """
 
     candidates: int = Field(default=0, ge=0)
     epochs: int = Field(default=40, ge=1)
-    gain_percent: float = Field(default=3.0, ge=0, le=20)
+    gain_percent: float = Field(default=5.0, ge=0, le=20)
     share: float = Field(default=0.4, ge=0, lt=1)
 
 
