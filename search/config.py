@@ -104,7 +104,7 @@ class Finish(_Section):
     """The best candidates of the search, trained again for longer at its end; with 0 candidates none are.
 
     gain_percent: what that is expected to add to the accuracy, so that the search may fall short by as much: a network
-    of 0.4 M MACs that had 72.1 % after 7 epochs had 77.7 % after 40. share: of the budget's minutes, kept for it.
+    of 0.4 M MACs that had 72.1 % after 6 epochs had 77.7 % after 40. share: of the budget's minutes, kept for it.
     """
 
     candidates: int = Field(default=0, ge=0)
