@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 import squares
+from hypothesis import settings
+
+# The same examples every time, and no limit to one on a busy machine.
+settings.register_profile("thrones", derandomize=True, deadline=None)
+settings.load_profile("thrones")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -249,7 +249,7 @@ def test_code_in_a_pickle_is_not_run(copy: Path) -> None:
 _SMALL = pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 2]}, protocol=2)[:400]
 
 
-@settings(max_examples=200, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 120), st.binary(min_size=1, max_size=4))
 def test_any_damage_to_a_pickle_is_a_usage_error(tmp_path: Path, at: int, junk: bytes) -> None:
     (tmp_path / "data_batch_1").write_bytes(_SMALL[:at] + junk + _SMALL[at + len(junk) :])

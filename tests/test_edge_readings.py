@@ -106,7 +106,7 @@ def test_the_buffer_is_bounded():
     assert decoder.feed(STOCK + STOCK) == [A_SAMPLE]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(PIECES | st.binary(max_size=40), max_size=20).map(b"".join),
     st.lists(st.integers(0, 600), max_size=20),
@@ -120,7 +120,6 @@ def test_the_same_readings_however_the_bytes_are_cut(data, cuts):
     assert whole.implausible == cut.implausible
 
 
-@settings(deadline=None)
 @given(st.integers(0, len(STOCK)), st.integers(0, len(STOCK)), st.sampled_from([b"\r\n", b"\n", b"\r", b"\n\r"]))
 def test_no_part_of_a_line_is_a_reading(start, end, line_end):
     assume((start, end) not in [(0, len(STOCK) - 2), (0, len(STOCK) - 1), (0, len(STOCK))])
@@ -143,7 +142,6 @@ def test_smart_power_3_checksums_of_a_known_text():
     assert checksums(b"ab,") == (0x11, 0x2F)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 78), st.integers(1, 255))
 def test_smart_power_3_with_a_wrong_byte_is_no_reading(place, change):
     line = bytearray(smart_power_3(4.8).strip())
@@ -200,7 +198,7 @@ def test_joined_lines_are_put_back_where_they_were_taken():
     assert power_between(readings, STOCK_RATE, 3.1, 12.0).mean_w == pytest.approx(4.8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(10, 80), st.sampled_from([1.0, 0.25, 0.1, 0.01]), st.integers(0, 10_000), st.booleans())
 def test_the_period_is_measured(count, period_s, seed, hitch):
     rng = random.Random(seed)
@@ -244,7 +242,7 @@ FAULTS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(METERS)), FAULTS, st.data())
 def test_energy_is_right(firmware, faults, data):
     """Idle 2.8 W, busy 4.8 W; the windows begin and end with the busy stretches, as those of a measurement do."""
@@ -271,7 +269,7 @@ def test_energy_is_right(firmware, faults, data):
         assert power.max_w == pytest.approx(4.8, rel=0.02)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(sorted(METERS)), FAULTS, st.data())
 def test_the_mean_over_steps_inside_a_window_is_right(firmware, faults, data):
     """Steps anywhere in a window of 300 periods and more, eight at the most."""

@@ -9,7 +9,7 @@ from collections import namedtuple
 
 import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import edge
@@ -74,7 +74,6 @@ def test_a_line_is_the_mean_of_264_ms_that_ended_up_to_264_ms_ago():
     assert shown_after(0.53) == (4.8, 4.8)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.0, 20.0), max_size=30), st.integers(0, 1000))
 def test_the_bytes_do_not_depend_on_when_they_are_asked_for(times, seed):
     faults = Faults(0.05, lost=0.1, joined=0.1, cut=0.2, debug=0.1, failed=0.05)

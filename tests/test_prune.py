@@ -45,7 +45,7 @@ shapes = st.builds(
 fraction = st.floats(0, 1, exclude_max=True)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12)
 @given(shapes, st.integers(0, 1000), st.data())
 def test_masked_and_removed_networks_compute_the_same(
     shape: Architecture, seed: int, data: st.DataObject
@@ -172,7 +172,7 @@ def test_inherit_is_pruning_and_removing_when_no_block_is_dropped() -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(
     st.lists(st.floats(0.9, 1, exclude_max=True), min_size=14, max_size=14),
     st.sampled_from([1, 4]),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.architecture import BASE
@@ -40,7 +40,6 @@ def specs(draw: st.DrawFn) -> CompressionSpec:
 
 
 @given(specs())
-@settings(derandomize=True)
 def test_json_gives_the_same_spec_and_key_back(spec: CompressionSpec) -> None:
     again = CompressionSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
     assert again == spec
@@ -48,7 +47,6 @@ def test_json_gives_the_same_spec_and_key_back(spec: CompressionSpec) -> None:
 
 
 @given(specs(), specs())
-@settings(derandomize=True)
 def test_keys_are_equal_exactly_for_equal_specs(one: CompressionSpec, other: CompressionSpec) -> None:
     assert (one.key() == other.key()) == (one == other)
 
@@ -146,7 +144,6 @@ def test_kept_channels(channels: int, fraction: float, round_to: int, kept: int)
 
 
 @given(st.integers(1, 2000), fractions, st.integers(1, 32))
-@settings(derandomize=True)
 def test_kept_channels_stay_within_the_layer(channels: int, fraction: float, round_to: int) -> None:
     kept = kept_channels(channels, fraction, round_to)
     assert 1 <= kept <= channels
