@@ -20,6 +20,7 @@ from compress.train import Epoch, Trainer, TrainPlan, train
 from edge import Device, read_operators
 from search.bench import Bench
 from search.bounds import reachable_percent
+from search.storage import OUT_OF_TIME
 
 QAT_SHARE = 4
 """qat_int8 spends the last fourth of its epochs, at least one, on the quantization-aware network."""
@@ -74,7 +75,7 @@ def obtain(
         now = time.monotonic()
         ends = now + (now - started) / len(curve) * (spec.epochs - len(curve))
         if has_incumbent and ends > bench.deadline_s:
-            raise optuna.TrialPruned(f"out of time: its training would end {ends - bench.deadline_s:.0f} s too late")
+            raise optuna.TrialPruned(f"{OUT_OF_TIME}: its training would end {ends - bench.deadline_s:.0f} s too late")
 
     bench.progress.phase(f"training, epoch 0/{spec.epochs}")
     weights = fine_tune(bench, spec, on_epoch)

@@ -15,6 +15,8 @@ INTERRUPTED = "interrupted"
 """The reason of a trial that Ctrl-C or a kill ended."""
 SECOND_TRY = "second try of"
 FINALIST = "finalist of"
+OUT_OF_TIME = "out of time"
+"""So begins the reason of a trial that the budget's end cut off."""
 ASKED_AGAIN = "asked again"
 """Marks a trial whose candidate was enqueued once more: it does not count."""
 
@@ -118,8 +120,9 @@ def best_trials(study: optuna.Study, leeway_percent: float = 0.0) -> list[optuna
 
 
 def enqueue_finalists(study: optuna.Study, count: int, leeway_percent: float) -> int:
-    """Ask for the best `count` candidates once more, as finalists; how many of them have not been asked for before."""
-    asked = [trial.params for trial in study.get_trials(deepcopy=False) if is_finalist(trial)]
+    """Ask for the best `count` candidates once more, as finalists; how many of them have not been trained before."""
+    finalists = [trial for trial in study.get_trials(deepcopy=False) if is_finalist(trial)]
+    asked = [trial.params for trial in finalists if not trial.user_attrs.get("reason", "").startswith(OUT_OF_TIME)]
     chosen = [trial for trial in best_trials(study, leeway_percent) if not is_finalist(trial)][:count]
     new = [trial for trial in chosen if trial.params not in asked]
     for trial in new:

@@ -89,6 +89,7 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
         study = _open_study(bench, rule, starts)
         base_model = _base_model(bench)
         progress.begin()
+        _train_waiting_finalists(study, bench)  # of a run that was stopped among them
         _search(study, bench)
         _train_finalists(study, bench)
         try:
@@ -174,9 +175,13 @@ def _train_finalists(study: optuna.Study, bench: Bench) -> None:
         return
     new = enqueue_finalists(study, finish.candidates, finish.gain_percent)
     bench.progress.line(f"{new} finalists, trained for {finish.epochs} epochs")
+    _train_waiting_finalists(study, bench)
 
+
+def _train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
     def left() -> int:
-        return len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)))
+        waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
+        return sum(map(is_finalist, waiting))
 
     _optimize(study, bench, left)
 
