@@ -109,7 +109,7 @@ class Finish(_Section):
 
     candidates: int = Field(default=0, ge=0)
     epochs: int = Field(default=40, ge=1)
-    gain_percent: float = Field(default=5.0, ge=0, le=20)
+    gain_percent: float = Field(default=5.0, ge=0, le=100)
     share: float = Field(default=0.4, ge=0, lt=1)
 
 

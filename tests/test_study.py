@@ -216,17 +216,17 @@ def test_a_broken_rig_stops_the_study_with_the_first_reason_and_nothing_is_lost(
 
 
 def test_the_best_are_trained_again_for_longer_and_must_then_keep_the_rule(squares_copy: Path) -> None:
-    starts = (squares.SMALL, squares.SMALLER)
+    starts = (squares.SMALL + "epochs = 1\n", squares.SMALLER + "epochs = 1\n")
     path = squares.write_study(squares_copy / "finish.toml", *starts, trials=2)
-    text = path.read_text().replace("accuracy_percent = 60", "accuracy_percent = 99.5")
-    path.write_text(text + "\n[finish]\ncandidates = 1\nepochs = 8\ngain_percent = 20\n")
+    text = path.read_text().replace("accuracy_percent = 60", "accuracy_percent = 99.9").replace("[4, 4]", "[1, 4]")
+    path.write_text(text + "\n[finish]\ncandidates = 1\nepochs = 8\ngain_percent = 100\n")
     study = run_study(squares.read(path), load(str(squares_copy / "squares.npz")), squares.silent())
     small, smaller, finalist = study.get_trials()
     assert finalist.params == smaller.params  # the better one of both
     assert finalist.user_attrs["finalist of"] == smaller.number
-    assert (smaller.user_attrs["spec"]["epochs"], finalist.user_attrs["spec"]["epochs"]) == (4, 8)
+    assert (smaller.user_attrs["spec"]["epochs"], finalist.user_attrs["spec"]["epochs"]) == (1, 8)
     assert len(finalist.intermediate_values) == 8
-    assert small.user_attrs["constraint"] == small.user_attrs["shortfall"] - 20
+    assert small.user_attrs["constraint"] == small.user_attrs["shortfall"] - 100
     assert finalist.user_attrs["constraint"] == finalist.user_attrs["shortfall"]
     best = best_trial(study)
     assert best is None or best.user_attrs["shortfall"] <= 0
