@@ -5,8 +5,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
+from sqlalchemy import Engine, event
 
 from compress.errors import UsageError
 from search.config import StudyConfig
@@ -32,6 +34,13 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
     Write-ahead logging, synced at checkpoints: a killed process loses nothing, a power cut at most the last trial.
     """
     return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
+
+
+@event.listens_for(Engine, "connect")
+def _fast_and_safe(connection: Any, record: Any) -> None:
+    if type(connection).__module__.startswith("sqlite3"):
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sqlite3
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -101,6 +102,11 @@ def test_status_best_report_and_json_agree(squares_copy: Path) -> None:
     assert f"{best['best']['accuracy_percent']:.2f}" in page
     with (squares_copy / "runs" / "squares" / "trials.csv").open() as file:
         assert [row["state"] for row in csv.DictReader(file)] == ["PRUNED", "COMPLETE", "COMPLETE", "PRUNED"]
+
+
+def test_the_storage_is_written_ahead(squares_copy: Path) -> None:
+    with sqlite3.connect(squares_copy / "runs" / "squares" / "study.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_going_on_repeats_nothing(squares_copy: Path) -> None:

@@ -270,7 +270,6 @@ class RemoteDevice:
         return getattr(self._wire.root, method)(*arguments)
 
 
-
 def _error(told: dict[str, str]) -> EdgeError:
     return _KINDS.get(told["error"], UnavailableError)(told["message"])
 
