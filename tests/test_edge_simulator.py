@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge
+from edge.__main__ import main
 from edge.meters.meter import open_meter
 from edge.meters.readings import Decoder, parse_smart_power_3
 from edge.meters.simulate import FIRMWARES, Faults, Profile, Supply
-from edge.meters.simulator import Load, descendants, main, named
+from edge.meters.simulator import Load, descendants, named
 
-COMMAND = "import sys; from edge.meters.simulator import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = "import sys; from edge.__main__ import main; sys.exit(main(['simulate-meter', *sys.argv[1:]]))"
 CLEAN = Faults(jitter_s=0.0)
 
 
@@ -277,7 +278,7 @@ def _busy_power(meter, log):
 )
 def test_bad_arguments_exit_2_with_one_line(arguments, words, capsys):
     try:
-        code = main(arguments)
+        code = main(["simulate-meter", *arguments])
     except SystemExit as stop:
         code = stop.code
     shown = capsys.readouterr().err

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
 import psutil
 
-from edge.errors import EdgeError, UsageError, one_line
+from edge.arguments import Parser
+from edge.errors import UsageError
 from edge.meters.links import Link, PtyLink, TcpLink
 from edge.meters.simulate import FIRMWARES, Faults, Profile, Supply
 
@@ -170,27 +171,19 @@ def _obey(text: str, stations: Sequence[tuple[Link, Supply]], now_s: float) -> N
         print(f"edge: {error}, unplug, plug, quit", file=sys.stderr)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"edge: {one_line(message)}: see `{self.prog} --help`\n")
-
-
 def main(argv: Sequence[str]) -> int:
-    """Prints the meter's URLs and plays until `quit`, SIGINT or SIGTERM. Returns 0, 2 for bad arguments, else 1."""
+    """Prints the meter's URLs and plays until `quit`, SIGINT or SIGTERM. Returns 0; raises UsageError and the like."""
     arguments = _build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         _play(arguments)
     except KeyboardInterrupt:
-        return 0
-    except EdgeError as error:
-        print(f"edge: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        pass
     return 0
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m edge simulate-meter",
         description="Plays a Smart Power whose load follows the measuring processes of this machine.",
         epilog=f"{_HELP}. Example: python -m edge simulate-meter --link /tmp/meter --lost 0.01",
