@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test test-arm64 check bench training-table clean
+.PHONY: help run test test-arm64 check bench bench-roads training-table clean
 
 help:
 	@echo "make run         create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
@@ -10,6 +10,7 @@ help:
 	@echo "make test-arm64  as root: install in an emulated Debian 12 arm64, test and measure its agent"
 	@echo "make check       create .venv, install, ruff and mypy --strict"
 	@echo "make bench       create .venv, install, measure the speed of thrones itself: a table and bench.json"
+	@echo "make bench-roads create .venv, install, measure the winners in studies/results again, against their targets"
 	@echo "make training-table  train one small network in many ways: studies/results/training.csv (an hour)"
 	@echo "make clean       remove .venv, runs and build"
 
@@ -38,6 +39,9 @@ check: $(BIN)/.installed
 
 bench: $(BIN)/.installed
 	$(BIN)/python tests/bench.py
+
+bench-roads: $(BIN)/.installed
+	$(BIN)/python tests/bench_roads.py $(OPTIONS)
 
 training-table: $(BIN)/.installed
 	$(BIN)/python tests/training_table.py

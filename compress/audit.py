@@ -26,18 +26,18 @@ def audit(
 ) -> dict[str, int]:
     """Count the operators; raise CandidateError for one missing, extra, or floating in an integer model.
 
-    Wanted are a convolution for the stem and two for each block, pooling, reshape, dense and softmax. float16
-    adds DEQUANTIZE for its weights; an integer model QUANTIZE and DEQUANTIZE at the ends that are declared
-    float or uint8. int16x8 always has float ends.
+    Wanted are a convolution for the stem and two for each block, the mean over the map and the dense layer. float16
+    adds DEQUANTIZE for its weights; an integer model QUANTIZE and DEQUANTIZE where its ends are not those that it
+    computes in. int16x8 always has float ends.
     """
     counts = Counter(operator.name for operator in operators)
     blocks = len(architecture.blocks)
     wanted = Counter({"CONV_2D": 1 + blocks, "DEPTHWISE_CONV_2D": blocks})
-    wanted.update(("AVERAGE_POOL_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"))
-    allowed = {"AVERAGE_POOL_2D", "MEAN", "RESHAPE"}  # which of them pools a 1x1 map, the converter decides
+    wanted.update(("MEAN", "FULLY_CONNECTED"))
+    allowed = {"MEAN", "RESHAPE"}  # the mean of a 1x1 map is a reshape
     if quantization == "float16":
         allowed.add("DEQUANTIZE")
-    if quantization in INTEGER:
+    if quantization in INTEGER and ends != "int8":
         allowed |= {"QUANTIZE", "DEQUANTIZE"}
     for name in sorted(set(counts) | set(wanted)):
         if name not in allowed and counts[name] != wanted[name]:

@@ -24,12 +24,15 @@ from compress.network import Weights
 CALIBRATED = ("int8", "int16x8")
 """The quantizations whose ranges come from calibration images; qat_int8 has learnt its own."""
 
+DESCRIPTION = "MobileNet-v1, raw RGB 0..255 in, logits of 10 classes out: no softmax, the argmax is the label"
+"""What the file says of itself: whoever wants probabilities applies a softmax."""
+
 
 @dataclass(frozen=True)
 class ConversionJob:
     """A network as its architecture and weights, and what to make of it.
 
-    weights: those of `network.build(architecture)`, or of its quantization-aware form for `qat_int8`.
+    weights: those of `network.build(architecture)`, or of its deployed form made quantization-aware for `qat_int8`.
     calibration: uint8 (N, 32, 32, 3), training images; needed for int8 and int16x8.
     """
 
@@ -58,7 +61,7 @@ class Converter:
         self._stop()
 
     def convert(self, job: ConversionJob) -> bytes:
-        """The flatbuffer for batches of one, uint8/int8/float32 (1, 32, 32, 3) to (1, 10).
+        """The flatbuffer for batches of one, uint8/int8/float32 (1, 32, 32, 3) to logits (1, 10).
 
         Raises CandidateError when the converter refuses, dies, or exceeds the time limit.
         """
@@ -132,9 +135,9 @@ def convert(job: ConversionJob) -> bytes:
     """Convert in this very process; see `Converter.convert`."""
     from compress.network import build
     from compress.quantize import quantization_aware
-    from compress.tf import tf
+    from compress.tf import flatbuffer_utils, tf
 
-    network = build(job.architecture)
+    network = build(job.architecture, deployed=True)
     if job.quantization == "qat_int8":
         network = quantization_aware(network)
     network.set_weights(job.weights)
@@ -165,4 +168,6 @@ def convert(job: ConversionJob) -> bytes:
         converter.target_spec.supported_ops = [wanted]
     if job.quantization in ("int8", "qat_int8"):
         converter.inference_input_type = converter.inference_output_type = getattr(tf, job.ends)
-    return bytes(converter.convert())
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
+    model.description = DESCRIPTION
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

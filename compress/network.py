@@ -13,13 +13,17 @@ from compress.tf import keras
 Weights = list[NDArray[np.float32]]
 
 
-def build(architecture: Architecture) -> Any:
+def build(architecture: Architecture, *, deployed: bool = False) -> Any:
     """An untrained network: float32 (N, 32, 32, 3), raw 0..255 in, probabilities float32 (N, 10) out.
 
     For `BASE` these are the 85 layers of the course's network, in its order: Conv2D, BatchNormalization
     (epsilon 1e-5, momentum 0.1 in the Keras sense), ReLU; per block DepthwiseConv2D, BatchNormalization,
     ReLU, Conv2D, BatchNormalization, ReLU; AveragePooling2D, Flatten, Dense, Softmax. Convolutions are `same`
     and without bias.
+
+    deployed: the same network, with the same weights, as it is converted. One mean in place of pooling and Flatten,
+    which TensorFlow Lite's XNNPACK runs in integers too (it has no integer AVERAGE_POOL_2D of 4x4 maps and leaves
+    the graph for it), and the outputs before the softmax: the largest is the largest without it.
     """
     layers = keras.layers
 
@@ -32,8 +36,11 @@ def build(architecture: Architecture) -> Any:
     for block in architecture.blocks:
         stack += [layers.DepthwiseConv2D(3, block.stride, padding="same", use_bias=False), *normalise()]
         stack += [layers.Conv2D(block.width, 1, padding="same", use_bias=False), *normalise()]
-    stack += [layers.AveragePooling2D(architecture.final_size, name="avg_pool"), layers.Flatten()]
-    stack += [layers.Dense(CLASSES), layers.Softmax()]
+    if deployed:
+        stack += [layers.GlobalAveragePooling2D(), layers.Dense(CLASSES)]
+    else:
+        stack += [layers.AveragePooling2D(architecture.final_size, name="avg_pool"), layers.Flatten()]
+        stack += [layers.Dense(CLASSES), layers.Softmax()]
     for layer in stack:
         network.add(layer)
     return network

@@ -20,6 +20,7 @@ from compress.spec import CompressionSpec, check_fraction, kept_channels
 Channels = NDArray[np.intp]
 
 STEM = 5  # arrays of the stem: kernel, gamma, beta, mean, variance
+COPY_NOISE = 0.05  # standard deviation of the factor that sets a copied channel apart from its twin
 BLOCK = 10  # arrays of a block: the same for its depthwise and its pointwise convolution
 
 
@@ -109,6 +110,41 @@ def inherit(base: Weights, spec: CompressionSpec) -> Weights:
     dense = base[-2]
     whole = last == (len(base) - STEM - 2) // BLOCK
     return carve(base, stem, slices, arriving if whole else strongest(dense, len(arriving), axis=0))
+
+
+def resize(weights: Weights, old: Architecture, new: Architecture, seed: int = 0) -> Weights:
+    """The weights of a network of architecture `old`, cut or widened to `new`, which has as many blocks.
+
+    A narrower layer keeps its strongest channels. A wider one has its strongest ones twice, each of the two counting
+    half for the next layer, so that the network computes what it did (Chen et al. 2016, "Net2Net"); the copies
+    get noise, so that they part in training.
+
+    Raises ValueError for another number of blocks.
+    """
+    if len(old.blocks) != len(new.blocks):
+        raise ValueError(f"{len(old.blocks)} blocks cannot be resized to {len(new.blocks)}")
+    rng = np.random.default_rng(seed)
+    chosen = [_resized(weights[_pointwise_at(layer)], width) for layer, width in enumerate(new.widths)]
+    slices = [Slice(block, chosen[block], chosen[block + 1]) for block in range(len(new.blocks))]
+    taken = carve(weights, chosen[0], slices, chosen[-1])
+    for layer, channels in enumerate(chosen):
+        copies = np.bincount(channels)[channels]
+        again = np.ones(len(channels), bool)
+        again[np.unique(channels, return_index=True)[1]] = False
+        kernel, consumer = _pointwise_at(layer), -2 if layer == len(new.blocks) else _pointwise_at(layer + 1)
+        noise = COPY_NOISE * rng.standard_normal(taken[kernel].shape)
+        taken[kernel] = (taken[kernel] * np.where(again, 1 + noise, 1)).astype(np.float32)
+        taken[consumer] = (taken[consumer] / copies[:, None]).astype(np.float32)
+    return taken
+
+
+def _resized(kernel: NDArray[np.float32], width: int) -> Channels:
+    """`width` of the kernel's output channels: the strongest, or all and the strongest once more."""
+    channels = kernel.shape[3]
+    if width <= channels:
+        return strongest(kernel, width)
+    ranked = np.argsort(-np.abs(kernel).sum(axis=(0, 1, 2)), kind="stable")
+    return np.sort(np.concatenate([np.arange(channels), np.resize(ranked, width - channels)]))
 
 
 def carve(weights: Weights, stem: Channels, slices: Sequence[Slice], dense: Channels) -> Weights:

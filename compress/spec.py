@@ -26,6 +26,7 @@ class CompressionSpec:
     layers. round_to: channels left are rounded up to a multiple of this. dropped_blocks: blocks 0..12 that
     are left out; their strides move on to the next block that stays. ends: dtype of input and output of an
     integer model. distill_weight: share of the loss that follows the base. threads: those of the interpreter.
+    parent: the candidate whose trained weights this one begins with, as many blocks as its own; None: the base.
 
     Raises UsageError with value, limit and remedy.
     """
@@ -41,6 +42,7 @@ class CompressionSpec:
     quantization: str = "float32"
     ends: str = "float32"
     threads: int = 1
+    parent: "CompressionSpec | None" = None
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -80,6 +82,11 @@ class CompressionSpec:
             )
         if len(self.dropped_blocks) == len(BASE.blocks):
             raise UsageError("all 13 blocks are dropped; at least one must stay")
+        if self.parent is not None and len(self.parent.dropped_blocks) != len(self.dropped_blocks):
+            raise UsageError(
+                f"a parent must have as many blocks: {13 - len(self.dropped_blocks)}, "
+                f"got {13 - len(self.parent.dropped_blocks)}"
+            )
 
     def _normalise(self) -> None:
         # Equal specs have one JSON text and so one key: 0, 0.0, -0.0 and numpy's zeros are one fraction.
@@ -109,7 +116,14 @@ class CompressionSpec:
         for name in values:
             if name not in known:
                 raise UsageError(f"unknown name {name!r} in a spec; a spec has {', '.join(known)}")
+        if values.get("parent") is not None:
+            values = {**values, "parent": CompressionSpec.from_dict(values["parent"])}
         return CompressionSpec(**values)
+
+    @property
+    def all_epochs(self) -> int:
+        """The epochs of this candidate and of those that it descends from."""
+        return self.epochs + (self.parent.all_epochs if self.parent else 0)
 
     @property
     def kept_blocks(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ it for that moment; an import that fails still raises.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -29,9 +29,17 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tensorflow-model-optimizati
 with _quiet_stderr():
     import tensorflow as tf
     import tf_keras as keras
+    from tensorflow.lite.tools import flatbuffer_utils
 
     tf.config.list_physical_devices()
 
+
+def limit_threads(count: int) -> None:
+    """Let one operation use so many threads at most. Too late, and without effect, once TensorFlow has run."""
+    with suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+
+
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "tf"]
+__all__ = ["flatbuffer_utils", "keras", "limit_threads", "tf"]

@@ -13,9 +13,6 @@ from compress.tf import keras, tf
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
-PAD = 4
-"""Pixels of zero padding for the shifted crop, as in the ResNet paper (He et al. 2015, section 4.2)."""
-
 
 @dataclass(frozen=True)
 class TrainPlan:
@@ -23,8 +20,9 @@ class TrainPlan:
 
     `weight_decay` is decoupled (Loshchilov and Hutter 2017): 0.005 here acts as 0.0005 of L2 under momentum
     0.9. `distill_weight` is the share of the loss that follows the base's soft labels (Hinton et al. 2015),
-    the rest the labels. `small_crop_epochs`: the first so many epochs see 24 x 24 crops, at half the cost of
-    the whole image.
+    the rest the labels. `shift_pixels`: how far an augmented image is moved at most, each way (4: ResNet, He et al.
+    2015, section 4.2). `small_crop_epochs`: the first so many epochs see 24 x 24 crops, at half the cost of the
+    whole image.
     """
 
     epochs: int
@@ -34,8 +32,9 @@ class TrainPlan:
     label_smoothing: float = 0.0
     warmup_epochs: float = 0.5
     augment: bool = True
+    shift_pixels: int = 4
     distill_weight: float = 0.0
-    temperature: float = 4.0
+    temperature: float = 2.0
     small_crop_epochs: int = 0
 
 
@@ -93,15 +92,16 @@ def _training_twin(network: Any) -> Any:
 
 
 def batches(
-    images: Images, batch_size: int, rng: np.random.Generator, *, crop: int, flip: bool, augment: bool
+    images: Images, plan: TrainPlan, rng: np.random.Generator, *, crop: int, flip: bool
 ) -> Iterator[tuple[NDArray[np.intp], Images]]:
     """One epoch in random order: the indices and the uint8 (B, crop, crop, 3) images of each full batch.
 
-    Shifted crops are cut out of the image padded with PAD zeros, or out of the bare image where `crop` is
-    smaller; half of the images are mirrored where `flip` says that a mirror image keeps its label.
+    Shifted crops are cut out of the image padded with zeros, or out of the bare image where `crop` is smaller; half
+    of the images are mirrored where `flip` says that a mirror image keeps its label.
     """
+    batch_size = min(plan.batch_size, len(images))
     order = rng.permutation(len(images))
-    pad = PAD if augment and crop == images.shape[1] else 0
+    pad = plan.shift_pixels if plan.augment and crop == images.shape[1] else 0
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else images
     windows = np.lib.stride_tricks.sliding_window_view(padded, (crop, crop), axis=(1, 2)).transpose(
         0, 1, 2, 4, 5, 3
@@ -109,7 +109,7 @@ def batches(
     shifts = windows.shape[1]
     for start in range(0, len(order) - batch_size + 1, batch_size):
         chosen = order[start : start + batch_size]
-        if not augment:
+        if not plan.augment:
             yield chosen, images[chosen]
             continue
         cut = windows[chosen, rng.integers(shifts, size=batch_size), rng.integers(shifts, size=batch_size)]
@@ -139,8 +139,7 @@ class Trainer:
         # Quantization-aware networks hold wrapped layers, which have to be trained as they are.
         sequential = all(type(layer).__module__.startswith("tf_keras") for layer in network.layers)
         self.twin = _training_twin(network) if sequential else network
-        self.batch_size = min(plan.batch_size, len(images))
-        steps = len(images) // self.batch_size
+        steps = len(images) // min(plan.batch_size, len(images))
         warmup = int(plan.warmup_epochs * steps)
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0, max(1, plan.epochs * steps - warmup), warmup_target=plan.learning_rate, warmup_steps=warmup
@@ -182,9 +181,7 @@ class Trainer:
         size = self.images.shape[1]
         crop = size * 3 // 4 if number < self.plan.small_crop_epochs else size
         losses = []
-        for chosen, images in batches(
-            self.images, self.batch_size, rng, crop=crop, flip=self.flip, augment=self.plan.augment
-        ):
+        for chosen, images in batches(self.images, self.plan, rng, crop=crop, flip=self.flip):
             teacher = self.teacher_logits[chosen] if self.teacher_logits is not None else np.float32(0)
             losses.append(
                 self._step(tf.constant(images), tf.constant(self.labels[chosen]), tf.constant(teacher))
@@ -219,9 +216,11 @@ class Trainer:
 
 
 def _forward(network: Any, images: Any, training: bool) -> Any:
-    """Outputs before the softmax, layer by layer: the model's own call insists on 32 x 32 images."""
+    """Outputs before the softmax, if any, layer by layer: the model's own call insists on 32 x 32 images."""
     tensor = tf.cast(images, tf.float32)
-    for layer in network.layers[:-1]:
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Softmax):
+            break
         takes_training = getattr(layer, "_expects_training_arg", False)
         tensor = layer(tensor, training=training) if takes_training else layer(tensor)
     return tensor

@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 from edge import Measurement
 
 ANNEALING_GAIN = 8.0
 """Points of accuracy that the end of a cosine decay brings on top of the trend, generously: the curves of
 `thrones report` show 3 to 6."""
+
+FREE_LEAST = 20
+FREE_SLACK = 2.0
+"""See `best_case_of`: small networks have not been seen to compute faster per MAC than larger ones."""
 
 
 def objective(road: str, measurement: Measurement, accuracy_percent: float) -> float:
@@ -25,6 +30,24 @@ def is_better(road: str, value: float, than: float) -> bool:
     return value > than if road == "fom" else value < than
 
 
+def best_case_of(road: str, macs: int, measured: Sequence[tuple[int, float]]) -> float | None:
+    """The value that no structure of so many MACs can beat, from those measured: (MACs, value at 100 %) each.
+
+    None has done its arithmetic faster than the fastest of them; FREE_SLACK times as fast is granted. Time and energy
+    grow with the MACs, and a FoM falls with their square. None where fewer than FREE_LEAST were measured.
+    """
+    if len(measured) < FREE_LEAST:
+        return None
+    power = -2 if road == "fom" else 1
+    fastest = max(other / value ** (1 / power) for other, value in measured)
+    return float((macs / (fastest * FREE_SLACK)) ** power)
+
+
+def gain_to_come(epochs: int, more_epochs: int, points_per_doubling: float) -> float:
+    """What `more_epochs` after `epochs` are expected to add to the accuracy: it rises evenly with their logarithm."""
+    return points_per_doubling * math.log2(1 + more_epochs / max(1, epochs))
+
+
 def required_percent(rule_percent: float, sigmas: float, validation_images: int, test_images: int) -> float:
     """The validation accuracy to ask for so that the test accuracy keeps the rule.
 
@@ -34,6 +57,21 @@ def required_percent(rule_percent: float, sigmas: float, validation_images: int,
     share = rule_percent / 100
     sigma = math.sqrt(share * (1 - share) * (1 / validation_images + 1 / test_images))
     return min(100.0, rule_percent + sigmas * sigma * 100)
+
+
+def holding_probability(
+    rule_percent: float, accuracy_percent: float, validation_images: int, test_images: int
+) -> float:
+    """How likely, 0..1, the test accuracy keeps the rule where the validation accuracy is `accuracy_percent`.
+
+    The normal approximation of `required_percent`. It speaks of one candidate: the best among many owes some of its
+    validation accuracy to luck, and holds less often.
+    """
+    share = rule_percent / 100
+    sigma = math.sqrt(share * (1 - share) * (1 / validation_images + 1 / test_images))
+    if sigma == 0:  # a rule of 0 or 100 % leaves nothing to chance
+        return float(accuracy_percent >= rule_percent)
+    return NormalDist().cdf((accuracy_percent - rule_percent) / 100 / sigma)
 
 
 def reachable_percent(curve: Sequence[float], epochs: int) -> float:

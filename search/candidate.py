@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,14 @@ from numpy.typing import NDArray
 from compress.audit import audit
 from compress.convert import CALIBRATED, ConversionJob
 from compress.network import Weights, build
-from compress.prune import inherit
+from compress.prune import inherit, resize
 from compress.quantize import quantization_aware
 from compress.spec import CompressionSpec
 from compress.train import Epoch, Trainer, TrainPlan, train
 from edge import Device, read_operators
 from search.bench import Bench
 from search.bounds import reachable_percent
+from search.lineage import weights_only
 from search.storage import OUT_OF_TIME
 
 QAT_SHARE = 4
@@ -48,16 +51,6 @@ def obtain(
 
     Raises TrialPruned when `required_percent` is out of its reach, or the budget's end.
     """
-    config = bench.config
-    made_of = replace(spec, threads=1)  # the bytes do not depend on the interpreter's threads
-    key = (made_of.key(), config.training.model_dump(), bench.base_key, bench.data.key, config.seed)
-    model, about = bench.cache.get("model", *key), bench.cache.get("about", *key)
-    if model is not None and about is not None:
-        values = json.loads(about)
-        for number, accuracy in enumerate(values["curve"], 1):
-            trial.report(accuracy, number)
-        return Candidate(model, values["operators"], values["accuracy_percent"], tuple(values["curve"]))
-
     curve: list[float] = []
     started = time.monotonic()
 
@@ -65,6 +58,8 @@ def obtain(
         curve.append(epoch.accuracy)
         trial.report(epoch.accuracy, len(curve))
         bench.progress.phase(f"training, epoch {len(curve)}/{spec.epochs}, {epoch.accuracy:.1f} %")
+        if len(curve) == spec.epochs:  # trained to the end: it is a parent for others, however far it got
+            return
         reachable = reachable_percent(curve, spec.epochs)
         if reachable < required_percent:
             trial.set_user_attr("constraint", required_percent - reachable)
@@ -78,12 +73,20 @@ def obtain(
             raise optuna.TrialPruned(f"{OUT_OF_TIME}: its training would end {ends - bench.deadline_s:.0f} s too late")
 
     bench.progress.phase(f"training, epoch 0/{spec.epochs}")
-    weights = fine_tune(bench, spec, on_epoch)
+    trained = train_candidate(bench, spec, on_epoch)
+    if not curve:  # from the cache: told, but no longer judged
+        for number, accuracy in enumerate(trained.curve, 1):
+            trial.report(accuracy, number)
+    key = (replace(spec, threads=1).key(), *_made_with(bench))  # the bytes do not depend on the interpreter's threads
+    model, about = bench.cache.get("model", *key), bench.cache.get("about", *key)
+    if model is not None and about is not None:
+        values = json.loads(about)
+        return Candidate(model, values["operators"], values["accuracy_percent"], trained.curve)
     bench.progress.phase("converting")
     model = bench.converter.convert(
         ConversionJob(
             spec.architecture(),
-            weights,
+            trained.weights,
             spec.quantization,
             spec.ends,
             bench.data.calibration() if spec.quantization in CALIBRATED else None,
@@ -92,16 +95,60 @@ def obtain(
     operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)
     bench.progress.phase("accuracy on the validation images")
     accuracy = accuracy_percent(bench.device, model, *bench.data.validation)
-    about = json.dumps({"operators": operators, "accuracy_percent": accuracy, "curve": curve}).encode()
+    about = json.dumps({"operators": operators, "accuracy_percent": accuracy}).encode()
     bench.cache.put(model, "model", *key)
     bench.cache.put(about, "about", *key)
-    return Candidate(model, operators, accuracy, tuple(curve))
+    return Candidate(model, operators, accuracy, trained.curve)
 
 
-def fine_tune(bench: Bench, spec: CompressionSpec, on_epoch: Any) -> Weights:
-    """The base's weights, pruned and trained as the specification says; calls `on_epoch(Epoch)` after each epoch."""
+@dataclass(frozen=True)
+class Trained:
+    """Weights, and the validation accuracy in percent after each epoch."""
+
+    weights: Weights
+    curve: tuple[float, ...]
+
+
+def train_candidate(
+    bench: Bench, spec: CompressionSpec, on_epoch: Callable[[Epoch], None] = lambda epoch: None
+) -> Trained:
+    """The specification's network, trained: from the cache, or now; its parents likewise, where they are missing.
+
+    Calls `on_epoch(Epoch)` after each epoch of its own that is trained now.
+    """
+    key = (weights_only(spec).key(), *_made_with(bench))
+    stored = bench.cache.get("weights", *key)
+    if stored is not None:
+        with np.load(BytesIO(stored)) as archive:
+            *weights, curve = (archive[name] for name in archive.files)
+        return Trained(weights, tuple(curve.tolist()))
+    if spec.parent is None:
+        first = inherit(bench.base, spec)
+    else:
+        parent = train_candidate(bench, spec.parent)
+        first = resize(parent.weights, spec.parent.architecture(), spec.architecture())
+    epochs: list[Epoch] = []
+
+    def note(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        on_epoch(epoch)
+
+    trained = Trained(fine_tune(bench, spec, first, note), tuple(epoch.accuracy for epoch in epochs))
+    file = BytesIO()
+    np.savez(file, *trained.weights, np.array(trained.curve))
+    bench.cache.put(file.getvalue(), "weights", *key)
+    return trained
+
+
+def _made_with(bench: Bench) -> tuple[Any, ...]:
+    """What a trained network depends on besides its specification."""
+    return bench.config.training.model_dump(), bench.base_key, bench.data.key, bench.config.seed
+
+
+def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Callable[[Epoch], None]) -> Weights:
+    """The weights `first` after the training that the specification asks for; calls `on_epoch` after each epoch."""
     network = build(spec.architecture())
-    network.set_weights(inherit(bench.base, spec))
+    network.set_weights(first)
     if spec.epochs == 0 and spec.quantization != "qat_int8":
         return list(network.get_weights())
     aware = max(1, spec.epochs // QAT_SHARE) if spec.quantization == "qat_int8" else 0
@@ -110,12 +157,16 @@ def fine_tune(bench: Bench, spec: CompressionSpec, on_epoch: Any) -> Weights:
         if epochs <= 0:
             continue
         if prepare:
+            trained = network.get_weights()
+            network = build(spec.architecture(), deployed=True)
+            network.set_weights(trained)
             network = quantization_aware(network)
         plan = TrainPlan(
             epochs=epochs,
             learning_rate=learning_rate,
             batch_size=bench.config.training.batch_size,
             augment=spec.augment,
+            shift_pixels=bench.config.training.shift_pixels,
             distill_weight=spec.distill_weight,
         )
         teacher = bench.teacher_logits if spec.distill_weight > 0 else None

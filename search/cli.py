@@ -91,9 +91,16 @@ def best(
     study: Study,
     runs: Runs = Path("runs"),
     out: Annotated[Path | None, typer.Option("--out", help="Write the best model's .tflite there.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--results", help="Write model, figures, table and report into this folder, to commit."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the best candidate beside the unpruned base, layer by layer, and write its .tflite with --out."""
+    """Show the best candidate beside the unpruned base, layer by layer, and write its .tflite with --out.
+
+    With --results all that is worth keeping of it goes into a folder, without anything that names this machine.
+    """
     results, stored, config = _results(study, runs)
     if results.best is None:
         fail(f"{study}: no trial keeps the rule yet; go on with `thrones run {study}`")
@@ -102,6 +109,11 @@ def best(
 
         key = stored.trials[results.best_trial].user_attrs["artifact model.tflite"]
         write_at_once(out, (config.folder / "artifacts" / key).read_bytes())
+    kept = []
+    if folder is not None:
+        from search.winner import write_results
+
+        kept = write_results(folder, study, stored, config, results)
     if as_json:
         _print_json(results)
         return
@@ -111,6 +123,8 @@ def best(
     console.print(comparison_table(results), layers_table(results))
     if out is not None:
         console.print(f"wrote {out}")
+    for line in kept:
+        console.print(line, soft_wrap=True)
 
 
 @app.command(epilog="Example: thrones report studies/latency.toml")

@@ -49,6 +49,9 @@ def collect(study: optuna.Study, config: StudyConfig) -> StudyResults:
         base_architecture=base_spec.architecture(),
         importances=_importances(study),
         trials=tuple(_trial(trial) for trial in study.get_trials(deepcopy=False)),
+        validation_images=about.get("validation_images", 0),
+        test_images=about.get("test_images", 0),
+        tie_tolerance=about.get("tie_tolerance", 0.0),
     )
 
 

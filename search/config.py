@@ -32,7 +32,7 @@ class Rule(_Section):
     """
 
     accuracy_percent: float | None = Field(default=None, ge=0, lt=100)
-    margin_sigmas: float = Field(default=2.0, ge=0, le=5)
+    margin_sigmas: float = Field(default=2.33, ge=0, le=5)  # 99 % of a normal distribution lie below
 
 
 class Budget(_Section):
@@ -66,9 +66,7 @@ class Space(_Section):
             raise ValueError(f"distill_weight must be [low, high] within 0..1, got {list(self.distill_weight)}")
         if any(round(end * 10, 6) % 1 for end in self.distill_weight):
             raise ValueError(f"distill_weight must be multiples of 0.1, got {list(self.distill_weight)}")
-        for name in self.quantization:
-            if name not in QUANTIZATIONS:
-                raise ValueError(f"quantization must be of {', '.join(QUANTIZATIONS)}, got {name}")
+        _check_quantizations(self.quantization)
         if self.ends not in ENDS:
             raise ValueError(f"ends must be one of {', '.join(ENDS)}, got {self.ends}")
         if min(self.round_to) < 1 or min(self.threads) < 1:
@@ -76,11 +74,22 @@ class Space(_Section):
         return self
 
 
+def _check_quantizations(names: list[str]) -> None:
+    for name in names:
+        if name not in QUANTIZATIONS:
+            raise ValueError(f"quantization must be of {', '.join(QUANTIZATIONS)}, got {name}")
+
+
 class Training(_Section):
-    """The same for every trial of the study."""
+    """The same for every trial of the study; the values by experiment (studies/results/training.csv).
+
+    threads: of TensorFlow; 0: all cores. Networks below a million MACs train faster with one than with two.
+    """
 
     learning_rate: float = Field(default=0.05, gt=0, le=10)
     batch_size: int = Field(default=64, ge=1)
+    shift_pixels: int = Field(default=2, ge=0, le=16)
+    threads: int = Field(default=0, ge=0)
 
 
 class Measure(_Section):
@@ -103,14 +112,21 @@ class Measure(_Section):
 class Finish(_Section):
     """The best candidates of the search, trained again for longer at its end; with 0 candidates none are.
 
-    gain_percent: what that is expected to add to the accuracy, so that the search may fall short by as much: a network
-    of 0.4 M MACs that had 72.1 % after 6 epochs had 77.7 % after 40. share: of the budget's minutes, kept for it.
+    points_per_doubling: what twice the epochs are expected to add to the accuracy, so that the search may fall short
+    of the rule by as much as training for `epochs` promises. quantization: each finalist is tried in all of them.
+    share: of the budget's minutes, kept for all this.
     """
 
     candidates: int = Field(default=0, ge=0)
     epochs: int = Field(default=40, ge=1)
-    gain_percent: float = Field(default=5.0, ge=0, le=100)
+    points_per_doubling: float = Field(default=2.0, ge=0, le=100)
+    quantization: list[str] = ["float32", "float16", "dynamic", "int8", "int16x8", "qat_int8"]
     share: float = Field(default=0.4, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> "Finish":
+        _check_quantizations(self.quantization)
+        return self
 
 
 class Start(_Section):

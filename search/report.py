@@ -14,7 +14,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from edge.measurement import DEFINITIONS
-from search import tables
+from search import comparison, tables
+from search.formats import NONE, significant
 from search.results import StudyResults, TrialResult
 
 IMPORTANCE_TRIALS = 10
@@ -28,19 +29,20 @@ TICKS = {"PRUNED": ("pruned", GREY, "line-ns"), "FAIL": ("failed", RED, "x-thin"
 def write_report(results: StudyResults, folder: Path) -> Path:
     """Write `report.html` into `folder`, which is made where it is missing, and return its path."""
     charts = (history_chart, accuracy_chart, importances_chart, curves_chart, layers_chart, seconds_chart)
-    comparison, columns = tables.comparison_rows(results), tables.comparison_columns(results)
+    compared, columns = comparison.comparison_rows(results), comparison.comparison_columns(results)
     layers = [tables.layer_cells(layer) for layer in tables.layers(results)]
     trials = [(*tables.trial_cells(results, trial), tables.describe_model(trial)) for trial in results.trials]
-    definitions = [(metric.label, DEFINITIONS.get(metric.name, "")) for metric in tables.METRICS]
+    definitions = [(metric.label, DEFINITIONS.get(metric.name, "")) for metric in comparison.METRICS]
     page = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8")).substitute(
         {chart.__name__: _plot(chart.__name__, chart(results)) for chart in charts},
         title=escape(results.name),
-        verdict=escape(tables.verdict(results)),
+        verdict=escape(comparison.verdict(results)),
         counts=escape(tables.counts(results)),
         plotly=get_plotlyjs(),
         facts=_table_html((), _facts(results), kind="facts"),
-        comparison=_table_html(columns, comparison, (1, 2))
-        + "".join(f'<p class="soft">{line}</p>' for line in tables.footnote(comparison)),
+        comparison=_table_html(columns, compared, (1, 2))
+        + "".join(f'<p class="soft">{line}</p>' for line in comparison.footnote(compared)),
+        savings=_savings(results),
         layers=_table_html(tables.LAYER_COLUMNS, layers, (1, 2, 3)) if layers else "",
         trials=_table_html((*tables.trial_columns(results), "model"), trials, (0, 2, 3, 4), "sortable"),
         environment=_table_html((), _environment(results), kind="facts"),
@@ -106,7 +108,7 @@ def accuracy_chart(results: StudyResults) -> go.Figure | str:
         (results.rule_percent, "rule", "solid", "bottom right"),
         (results.required_percent, "required in the search", "dot", "top right"),
     ):
-        note = {"text": f"{name}: {tables.significant(percent)} %"}
+        note = {"text": f"{name}: {significant(percent)} %"}
         line = {"color": GREEN, "dash": dash}
         figure.add_hline(percent, line=line, annotation=note, annotation_position=side)
     kinds = ", ".join(sorted({model.accuracy_of for model in shown}))
@@ -144,7 +146,7 @@ def curves_chart(results: StudyResults) -> go.Figure | str:
             line={"color": colour, "width": width},
             marker={"size": 3 + width},
         )
-    required = f"required: {tables.significant(results.required_percent)} %"
+    required = f"required: {significant(results.required_percent)} %"
     line = {"color": GREEN, "dash": "dot"}
     figure.add_hline(results.required_percent, line=line, name=required, showlegend=True)
     return figure.update_layout(xaxis_title="epoch", yaxis_title="validation accuracy [%]")
@@ -158,9 +160,7 @@ def layers_chart(results: StudyResults) -> go.Figure | str:
     names, figure = [row.name for row in rows], go.Figure()
     note = {"text": ["dropped" if row.after is None else "" for row in rows], "textposition": "outside"}
     figure.add_bar(x=names, y=[row.before for row in rows], name="unpruned base", marker_color=GREY)
-    figure.add_bar(
-        x=names, y=[row.after or 0 for row in rows], name="best candidate", marker_color=BLUE, **note
-    )
+    figure.add_bar(x=names, y=[row.after or 0 for row in rows], name="best candidate", marker_color=BLUE, **note)
     figure.update_traces(textangle=-90, constraintext="none")
     return figure.update_layout(yaxis_title="output channels")
 
@@ -171,7 +171,7 @@ def seconds_chart(results: StudyResults) -> go.Figure | str:
     for trial in results.trials:
         for phase, seconds in trial.seconds.items():
             minutes[phase] += seconds / 60
-    return _bars(minutes, "minutes", tables.significant) if minutes else "No time has been recorded yet."
+    return _bars(minutes, "minutes", significant) if minutes else "No time has been recorded yet."
 
 
 def _dots(figure: go.Figure, points: Sequence[Point], style: tuple[str, str, str], yaxis: str = "y") -> None:
@@ -193,9 +193,7 @@ def _bars(values: Mapping[str, float], title: str, show: Callable[[float], str])
     """Horizontal bars with their value written beside them, the largest on top."""
     ranked = sorted(values.items(), key=lambda item: item[1])
     shares, names = [value for _, value in ranked], [escape(name) for name, _ in ranked]
-    figure = go.Figure().add_bar(
-        x=shares, y=names, orientation="h", marker_color=BLUE, text=[*map(show, shares)]
-    )
+    figure = go.Figure().add_bar(x=shares, y=names, orientation="h", marker_color=BLUE, text=[*map(show, shares)])
     figure.update_traces(textposition="outside", cliponaxis=False).update_yaxes(ticklabelstandoff=5)
     return figure.update_layout(xaxis_title=title, margin_r=60, height=max(160, 90 + 26 * len(ranked)))
 
@@ -207,7 +205,7 @@ def _scale(values: Sequence[float]) -> dict[str, Any]:
         return {"type": "linear"}
     steps = (1, 2, 5) if high / low < 100 else (1, 3) if high / low < 1e4 else (1,)
     ticks = [step * 10.0**power for power in range(-6, 12) for step in steps]
-    return {"type": "log", "tickvals": ticks, "ticktext": [tables.significant(tick, 1) for tick in ticks]}
+    return {"type": "log", "tickvals": ticks, "ticktext": [significant(tick, 1) for tick in ticks]}
 
 
 def _plot(name: str, figure: go.Figure | str) -> str:
@@ -240,11 +238,17 @@ def _table_html(
     return f'<div class="wide"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
 
 
+def _savings(results: StudyResults) -> str:
+    rows = tables.saving_rows(results)
+    if not rows:
+        return '<p class="soft">No trial has been given up early yet.</p>'
+    return f'<p class="soft">{tables.SAVING_MEANS}</p>{_table_html(tables.SAVING_COLUMNS, rows, (1, 2, 3, 4))}'
+
+
 def _facts(results: StudyResults) -> list[tuple[str, str]]:
-    rule = f"at least {tables.significant(results.rule_percent)} % test accuracy; the search requires "
     return [
         ("road", f"{'highest' if results.road == 'fom' else 'lowest'} {tables.objective_title(results)}"),
-        ("rule", f"{rule}{tables.significant(results.required_percent)} % on the validation images"),
+        ("rule", tables.rule(results)),
         ("data", f"{results.data}, {results.data_source}"),
         ("device, meter", f"{results.device}, {results.meter}"),
         ("trials", tables.counts(results)),
@@ -254,19 +258,14 @@ def _facts(results: StudyResults) -> list[tuple[str, str]]:
 def _environment(results: StudyResults) -> list[tuple[str, str]]:
     """Device, meter, plans and what was recorded of the machine; with a warning where power is estimated."""
     figures = [model for model in (results.best, results.base, *(t.figures for t in results.trials)) if model]
-    powers = {
-        "estimated, not measured" if model.estimated else "measured" for model in figures if model.power_w
-    }
-    plans = ", ".join(sorted({model.plan for model in figures})) or tables.NONE
+    powers = {"estimated, not measured" if model.estimated else "measured" for model in figures if model.power_w}
+    plans = ", ".join(sorted({model.plan for model in figures})) or NONE
     return [
         ("device", results.device),
         ("meter", results.meter),
         ("power and energy", ", ".join(sorted(powers)) or "not measured"),
         ("plans", plans),
-        *(
-            (str(key), tables.NONE if value is None else str(value))
-            for key, value in results.environment.items()
-        ),
+        *((str(key), NONE if value is None else str(value)) for key, value in results.environment.items()),
     ]
 
 

@@ -76,6 +76,9 @@ class StudyResults:
     base_architecture: Architecture
     importances: dict[str, float] = field(default_factory=dict)
     trials: tuple[TrialResult, ...] = ()
+    validation_images: int = 0  # 0: a study of before they were stored
+    test_images: int = 0
+    tie_tolerance: float = 0.0  # candidates within this share of the best value count as equal
 
     @property
     def speedup(self) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 
@@ -16,6 +17,7 @@ from compress.data import Dataset
 from compress.errors import CandidateError, UsageError
 from compress.hashing import arrays_key
 from compress.spec import CompressionSpec
+from compress.tf import limit_threads
 from edge import (
     EdgeError,
     InfeasibleError,
@@ -32,15 +34,20 @@ from search.cache import Cache
 from search.candidate import accuracy_percent
 from search.config import StudyConfig
 from search.interrupts import Interrupts
+from search.mutate import propose
 from search.progress import Progress
 from search.space import starting_params
 from search.storage import (
     ASKED_AGAIN,
+    FINALIST,
+    FORMAT,
     INTERRUPTED,
+    TIE,
     ask_again,
     best_trial,
     best_value,
-    enqueue_finalists,
+    enqueue_finalist,
+    finalists,
     is_finalist,
     open_storage,
     reclaim,
@@ -49,6 +56,8 @@ from search.storage import (
 )
 from search.trial import run_trial
 
+QAT_LOSS = 0.5
+"""Points of accuracy that quantization after training may cost before training is made aware of it."""
 FAILURES_IN_A_ROW = 3
 """After so many failures of the rig, one after the other, the study stops with the first reason."""
 RIG_PAUSE_S = 10.0
@@ -69,6 +78,8 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
             raise UsageError(f"road {config.road} needs a meter, {config.device} has none: name one with --meter")
         (config.folder / "artifacts").mkdir(parents=True, exist_ok=True)
         cache = Cache(config.folder.parent / "cache")
+        if config.training.threads:
+            limit_threads(config.training.threads)
         base = base_weights(data, cache, progress)  # before the budget's clock starts
         rule = data.rule_percent if config.rule.accuracy_percent is None else config.rule.accuracy_percent
         bench = Bench(
@@ -121,6 +132,9 @@ def _open_study(bench: Bench, rule_percent: float, starts: list[dict[str, Any]])
             ("data source", bench.data.source),
             ("rule_percent", rule_percent),
             ("required_percent", bench.required_percent),
+            ("validation_images", len(bench.data.validation[0])),
+            ("test_images", len(bench.data.test[0])),
+            ("tie_tolerance", TIE),
             ("environment", json.loads(json.dumps(vars(bench.device.environment())))),
         ):
             study.set_user_attr(name, value)
@@ -165,17 +179,31 @@ def _search(study: optuna.Study, bench: Bench) -> None:
         counted = [trial for trial in done if ASKED_AGAIN not in trial.user_attrs and not is_finalist(trial)]
         return bench.config.budget.trials - len(counted)
 
-    _optimize(study, replace(bench, deadline_s=bench.deadline_s - kept_s), left)
+    rng = np.random.default_rng()  # unseeded like the sampler: a resumed study must not ask for the same again
+    shorter = replace(bench, deadline_s=bench.deadline_s - kept_s)
+    _optimize(study, shorter, left, lambda: propose(study, bench.config, rng))
 
 
 def _train_finalists(study: optuna.Study, bench: Bench) -> None:
-    """The best candidates of the search once more, trained for longer."""
+    """The best candidates of the search once more, trained for longer, one after the other and each in all formats."""
     finish = bench.config.finish
-    if not finish.candidates:
-        return
-    new = enqueue_finalists(study, finish.candidates, finish.gain_percent)
-    bench.progress.line(f"{new} finalists, trained for {finish.epochs} epochs")
-    _train_waiting_finalists(study, bench)
+    while len(finalists(study)) < finish.candidates and bench.deadline_s > time.monotonic() and enqueue_finalist(study):
+        _train_waiting_finalists(study, bench)
+        for origin, (first, *others) in finalists(study).items():
+            for quantization in [] if others else _other_formats(first, finish.quantization):
+                study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
+        _train_waiting_finalists(study, bench)
+
+
+def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[str]) -> list[str]:
+    """The formats to try a trained finalist in; quantization-aware training where int8 costs more than QAT_LOSS."""
+    about = trial.user_attrs
+    if "candidate" not in about:
+        return []
+    used, curve = about["spec"]["quantization"], trial.intermediate_values
+    loss = curve[max(curve)] - about["candidate"]["accuracy_percent"]
+    aware = used == "int8" and loss > QAT_LOSS
+    return [name for name in formats if name != used and (aware or name != "qat_int8")]
 
 
 def _train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
@@ -187,7 +215,11 @@ def _train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
 
 
 def _optimize(
-    study: optuna.Study, bench: Bench, left: Callable[[], int], sleep: Callable[[float], object] = time.sleep
+    study: optuna.Study,
+    bench: Bench,
+    left: Callable[[], int],
+    propose_next: Callable[[], object] = lambda: None,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> None:
     broken: list[UnavailableError] = []
     interrupts = Interrupts()
@@ -237,7 +269,8 @@ def _optimize(
     caught = (CandidateError, InfeasibleError, InvalidMeasurementError, UnavailableError)
     with interrupts:
         while left() > 0 and bench.deadline_s > time.monotonic():
-            study.optimize(one, n_trials=left(), timeout=bench.deadline_s - time.monotonic(), catch=caught)
+            propose_next()
+            study.optimize(one, n_trials=1, catch=caught)
 
 
 class RigError(EdgeError):

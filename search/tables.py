@@ -1,9 +1,8 @@
 """The figures of a study in words and rows: terminal and page both show these, so that they cannot differ."""
 
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -11,12 +10,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from search.bounds import holding_probability
+from search.comparison import ROADS, comparison_columns, comparison_rows, footnote, published_fom, verdict
+from search.formats import NONE, lasting, marked, percent, significant
 from search.results import Figures, StudyResults, TrialResult
+from search.savings import savings
 
-NONE = "–"
-ESTIMATED = ", est."
-ESTIMATED_MEANS = "est.: from an assumed power, not measured."
-ROADS = {"latency": "latency [ms]", "energy": "energy per image [mJ]", "fom": "FoM [% / (ms x mJ)]"}
 STATES = {
     "COMPLETE": "complete",
     "PRUNED": "pruned",
@@ -24,79 +23,13 @@ STATES = {
     "RUNNING": "running",
     "WAITING": "waiting",
 }
-LAYER_COLUMNS = ("layer", "channels", "removed", "stride")
-
-
-def significant(value: float | None, digits: int = 3) -> str:
-    """`value` to three significant digits, never in powers of ten: 0.0123, 4.80, 97,900."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    if value == 0:
-        return "0"
-    value = float(f"{value:.{digits - 1}e}")  # rounding first: 9.996 has one decimal fewer than it seems
-    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
-
-
-def percent(value: float) -> str:
-    """An accuracy with the two decimals that 10,000 images resolve: 69.96 must not be read as 70.0."""
-    return f"{value:.2f}"
-
-
-def marked(text: str, estimated: bool) -> str:
-    """`text`, followed by "(estimated)" where it was not measured."""
-    return f"{text} (estimated)" if estimated and text != NONE else text
-
-
-def times(base: float | None, best: float | None, better: str, worse: str) -> str:
-    """How many times smaller `best` is, in words: "12.3 x faster", "1.20 x slower", "the same"."""
-    if not base or not best:
-        return NONE
-    if f"{base:.2e}" == f"{best:.2e}":
-        return "the same"
-    return f"{significant(max(base, best) / min(base, best))} x {better if best < base else worse}"
-
-
-def published_fom(figures: Figures) -> float | None:
-    """The FoM as published entries give it: accuracy as a fraction / (s x J), which is ours x 10,000."""
-    return None if figures.fom is None else figures.fom * 10_000
-
-
-class Metric(NamedTuple):
-    """A line of the closing table; `name` is its key in DEFINITIONS, `power`: it rests on the meter."""
-
-    name: str
-    label: str
-    get: Callable[[Figures], float | None]
-    better: str
-    worse: str
-    power: bool = False
-    higher_is_better: bool = False
-    show: Callable[[float], str] = significant
-
-
-METRICS = (
-    Metric("latency_ms", "latency, median [ms]", lambda f: f.latency_ms, "faster", "slower"),
-    Metric("p90_ms", "latency, 90th percentile [ms]", lambda f: f.p90_ms, "faster", "slower"),
-    Metric("spread", "spread of the windows [%]", lambda f: f.spread * 100, "less", "more"),
-    Metric("energy_mj", "energy per image [mJ]", lambda f: f.energy_mj, "less", "more", power=True),
-    Metric("power_w", "power [W]", lambda f: f.power_w, "less", "more", power=True),
-    Metric("peak_memory_mb", "peak memory [MB]", lambda f: f.peak_memory_mb, "less", "more"),
-    Metric("memory_growth_mb", "memory growth [MB]", lambda f: f.memory_growth_mb, "less", "more"),
-    Metric("model_bytes", "model [bytes]", lambda f: f.model_bytes, "smaller", "larger", show="{:,}".format),
-    Metric("parameters", "parameters", lambda f: f.parameters, "fewer", "more", show="{:,}".format),
-    Metric("macs", "MACs", lambda f: f.macs, "fewer", "more", show="{:,}".format),
-    Metric("fom", ROADS["fom"], lambda f: f.fom, "higher", "lower", True, True),
-    Metric("fom_published", "published FoM [1/(s x J)]", published_fom, "higher", "lower", True, True),
+GIVEN_UP = {"free": "before any measurement", "structure": "after the structure", "train and convert": "in training"}
+SAVING_COLUMNS = ("stage", "given up there", "spent on it [s]", "device time saved [s]", "training saved [s]")
+SAVING_MEANS = (
+    "Estimated as if each trial that was given up (free: for its MACs alone) had otherwise taken as long as the median "
+    "complete trial; rather too much, since some would have been given up later."
 )
-
-
-class Row(NamedTuple):
-    """One line of the closing table, ready to print."""
-
-    label: str
-    best: str
-    base: str
-    ratio: str
+LAYER_COLUMNS = ("layer", "channels", "removed", "stride")
 
 
 class Layer(NamedTuple):
@@ -109,74 +42,6 @@ class Layer(NamedTuple):
     stride_after: int | None
 
 
-def comparison_columns(results: StudyResults) -> tuple[str, ...]:
-    """The headings of `comparison_rows`."""
-    trial = "" if results.best_trial is None else f" (trial {results.best_trial})"
-    return ("", f"best{trial}", "unpruned base", "best against base")
-
-
-def comparison_rows(results: StudyResults) -> list[Row]:
-    """The best candidate beside the unpruned base; `ratio` says in words how many times better it is."""
-    best, base = results.best, results.base
-    accuracies = [
-        f"{percent(model.accuracy_percent)} {model.accuracy_of}" if model else NONE for model in (best, base)
-    ]
-    plans = [model.plan if model else NONE for model in (best, base)]
-    change, kinds = NONE, " / ".join({model.accuracy_of: None for model in (best, base) if model})
-    if best and base and best.accuracy_of == base.accuracy_of:
-        change = f"{best.accuracy_percent - base.accuracy_percent:+.2f} points"
-    accuracy = Row(f"{kinds} accuracy [%]".lstrip(), accuracies[0], accuracies[1], change)
-    return [
-        accuracy,
-        *(_metric_row(metric, best, base) for metric in METRICS),
-        Row("measuring plan", plans[0], plans[1], ""),
-    ]
-
-
-def _metric_row(metric: Metric, best: Figures | None, base: Figures | None) -> Row:
-    values = [metric.get(model) if model else None for model in (best, base)]
-    guessed = [bool(model and metric.power and model.estimated) for model in (best, base)]
-    mixed = None not in values and guessed[0] != guessed[1]
-    shown = [
-        NONE if value is None else marked(metric.show(value), mixed and guess)
-        for value, guess in zip(values, guessed, strict=True)
-    ]
-    small, large = reversed(values) if metric.higher_is_better else values
-    # Measured and estimated are never mixed.
-    ratio = "not comparable" if mixed else times(large, small, metric.better, metric.worse)
-    return Row(metric.label + ESTIMATED * (any(guessed) and not mixed), shown[0], shown[1], ratio)
-
-
-def footnote(rows: Sequence[Row]) -> list[str]:
-    """What stands under `comparison_rows`: one line where something in them is estimated, or none."""
-    return [ESTIMATED_MEANS] if any(row.label.endswith(ESTIMATED) for row in rows) else []
-
-
-def verdict(results: StudyResults) -> str:
-    """The outcome in one sentence; a rule not met, or separate runs of base and best, are said aloud."""
-    best, base = results.best, results.base
-    if best is None:
-        done = sum(trial.state == "COMPLETE" for trial in results.trials)
-        return f"No candidate has met the rule yet; {done} of {len(results.trials)} trials are complete."
-    name, what = {
-        "latency": ("latency_ms", ""),
-        "energy": ("energy_mj", " energy per image"),
-        "fom": ("fom", " FoM"),
-    }[results.road]
-    metric = next(metric for metric in METRICS if metric.name == name)
-    row = _metric_row(metric, best, base)
-    if base is None or row.ratio in (NONE, "not comparable"):
-        sentence = f"{row.label}: {row.best}, not compared with the unpruned base,"
-    else:
-        than = "as" if row.ratio == "the same" else "than"
-        estimated = " (estimated)" if row.label.endswith(ESTIMATED) else ""
-        sentence = f"{row.ratio}{what}{estimated} {than} the unpruned base"
-    sentence += f" at {percent(best.accuracy_percent)} % {best.accuracy_of} accuracy"
-    if best.accuracy_percent < results.rule_percent:
-        sentence += f", below the rule of {significant(results.rule_percent)} %"
-    return sentence + (" (measured in separate runs)." if base and not results.compared else ".")
-
-
 def counts(results: StudyResults) -> str:
     """The trials by state: "40 trials: 25 complete (18 accurate enough), 12 pruned, 3 failed"."""
     by_state = Counter(trial.state for trial in results.trials)
@@ -186,6 +51,48 @@ def counts(results: StudyResults) -> str:
         words[0] += f" ({feasible} accurate enough)"
     total = len(results.trials)
     return f"{total} trial{'s' * (total != 1)}{': ' * bool(words)}{', '.join(words)}"
+
+
+def rule(results: StudyResults) -> str:
+    """What was asked for, with how much margin, how surely the best candidate holds it, and what counts as equal."""
+    limit = f"{significant(results.rule_percent)} %"
+    margin = results.required_percent - results.rule_percent
+    line = f"at least {limit} test accuracy; the search asks for {significant(results.required_percent)} % on the "
+    line += f"validation images, a margin of {significant(margin)} points"
+    best, counted = best_trial(results), (results.validation_images, results.test_images)
+    if best and best.figures and all(counted):
+        accuracy = best.figures.accuracy_percent
+        chance = holding_probability(results.rule_percent, accuracy, *counted)
+        likely = "more than 99.9 %" if chance > 0.999 else f"{100 * chance:.1f} %"
+        line += f"; trial {best.number}, validation accuracy {percent(accuracy)} %: the test accuracy keeps {limit} "
+        line += f"with {likely} probability (binomial counts of {counted[0]:,} and {counted[1]:,} images; "
+        line += "that it was chosen as the best of many, which lowers it, is not counted in)"
+    if results.tie_tolerance > 0:
+        line += f"; candidates within {100 * results.tie_tolerance:.1f} % of the best value count as equal; "
+        line += "then the more accurate one is the best"
+    return line
+
+
+def saving_rows(results: StudyResults) -> list[tuple[str, ...]]:
+    """What each stage cost, and saved by giving up there, under SAVING_COLUMNS; empty while nothing was given up."""
+    stages = savings(results.trials)
+    if not any(stage.ended for stage in stages):
+        return []
+    seconds = [(stage.spent_s, stage.device_saved_s, stage.training_saved_s) for stage in stages]
+    return [(stage.stage, str(stage.ended), *map(significant, s)) for stage, s in zip(stages, seconds, strict=True)]
+
+
+def saved(results: StudyResults) -> str:
+    """The same in one line, empty while nothing was given up."""
+    stages = [stage for stage in savings(results.trials) if stage.ended]
+    if not stages:
+        return ""
+    line = "given up early: " + ", ".join(f"{stage.ended} {GIVEN_UP[stage.stage]}" for stage in stages)
+    if stages[0].device_saved_s is None:
+        return line
+    device_s = sum(stage.device_saved_s or 0.0 for stage in stages)
+    training_s = sum(stage.training_saved_s or 0.0 for stage in stages)
+    return f"{line}; saved about {lasting(device_s)} of device time and {lasting(training_s)} of training"
 
 
 def objective_title(results: StudyResults) -> str:
@@ -260,17 +167,18 @@ def layer_cells(layer: Layer) -> tuple[str, ...]:
 def comparison_table(results: StudyResults) -> Table:
     """The closing table: the best candidate beside the unpruned base."""
     rows = comparison_rows(results)
-    caption = "\n".join([verdict(results), *footnote(rows)])
+    caption = "\n".join([verdict(results), *footnote(rows), f"rule: {rule(results)}"])
     return _table(results.name, comparison_columns(results), rows, caption, (1, 2))
 
 
 def trials_table(results: StudyResults, last: int | None = None) -> Table:
-    """The trials, all or the `last` so many; counts by state and the best so far stand below."""
+    """The trials, all or the `last` so many; counts, best so far, rule and savings stand below."""
     cells = [trial_cells(results, trial) for trial in results.trials[-last if last else None :]]
     best, so_far = best_trial(results), "no candidate has met the rule yet"
     if best:
         so_far = f"best so far: trial {best.number}, {ROADS[results.road]}: {trial_cells(results, best)[4]}"
-    caption = f"{counts(results)}; {so_far}"
+    lines = (f"{counts(results)}; {so_far}", f"rule: {rule(results)}", saved(results))
+    caption = "\n".join(filter(None, lines))
     return _table(results.name, trial_columns(results), cells, caption, (0, 2, 3, 4))
 
 
@@ -281,14 +189,13 @@ def layers_table(results: StudyResults) -> Table:
 
 
 def figures_dict(results: StudyResults) -> dict[str, Any]:
-    """All of `results` as JSON-ready data, and what follows: fom, fom_published, speedup, verdict, layers."""
+    """All of `results` as JSON-ready data, and what follows: fom, fom_published, speedup, verdict ..."""
     data = asdict(results)
     data |= {"speedup": results.speedup, "verdict": verdict(results)}
+    data |= {"rule": rule(results), "savings": [asdict(stage) for stage in savings(results.trials)]}
     data |= {"layers": [layer._asdict() for layer in layers(results)]}
     pairs = [(data["base"], results.base), (data["best"], results.best)]
-    pairs += [
-        (data["trials"][number]["figures"], trial.figures) for number, trial in enumerate(results.trials)
-    ]
+    pairs += [(data["trials"][number]["figures"], trial.figures) for number, trial in enumerate(results.trials)]
     for kept, figures in pairs:
         if figures:
             kept |= {"fom": figures.fom, "fom_published": published_fom(figures)}

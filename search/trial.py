@@ -19,11 +19,13 @@ from compress.prune import inherit
 from compress.spec import CompressionSpec
 from edge import Measurement, MeasurePlan
 from search.bench import Bench
-from search.bounds import is_better, objective
+from search.bounds import best_case_of, gain_to_come, is_better, objective
 from search.cache import Cache
 from search.candidate import Candidate, obtain
+from search.config import StudyConfig
+from search.lineage import descend, weights_only
 from search.space import suggest
-from search.storage import best_value, is_finalist
+from search.storage import FINALIST, FORMAT, best_value, is_close, is_finalist
 
 
 def run_trial(trial: optuna.Trial, bench: Bench) -> float:
@@ -41,28 +43,37 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: "Stopwatch") -> float:
         spec = suggest(trial, bench.config.space, bench.config.training.learning_rate)
     except UsageError as error:
         raise optuna.TrialPruned(str(error)) from error
-    finish = bench.config.finish
-    if is_finalist(trial):
-        spec = replace(spec, epochs=finish.epochs)
+    config, finalist = bench.config, is_finalist(trial)
+    spec = finalist_spec(trial, config) if finalist else descend(spec, _trained(trial.study))
     trial.set_user_attr("spec", spec.to_dict())
     plan = replace(bench.plan, threads=spec.threads)
-    # In the search, a candidate may fall short by what longer training is going to add.
-    leeway = finish.gain_percent if finish.candidates and not is_finalist(trial) else 0.0
-    incumbent = best_value(trial.study, leeway)
+    # In the search, a candidate may fall short of the rule by what longer training is going to add.
+    to_come = 0.0
+    if config.finish.candidates and not finalist:
+        to_come = gain_to_come(spec.all_epochs, config.finish.epochs, config.finish.points_per_doubling)
+    incumbent = best_value(trial.study, promising=not finalist)
+
+    macs = spec.architecture().macs
+    free = best_case_of(config.road, macs, _measured(trial.study))
+    if incumbent is not None and free is not None and not is_better(config.road, free, incumbent):
+        reason = f"cannot win: {macs:,} MACs allow {free:.4g} at most, the best so far has {incumbent:.4g}"
+        raise optuna.TrialPruned(reason)
 
     with clock.phase("structure"):
         bench.progress.phase("structure")
         measurement = measure_structure(bench, spec, plan)
         _tell(trial, measurement)
-        best_case = objective(bench.config.road, measurement, 100.0)
-        if incumbent is not None and not is_better(bench.config.road, best_case, incumbent):
+        best_case = objective(config.road, measurement, 100.0)
+        trial.set_user_attr("structure", {"macs": macs, "best_case": best_case})
+        wins = incumbent is None or is_better(config.road, best_case, incumbent)
+        if not wins and not (finalist and is_close(best_case, incumbent)):  # a tie goes to the more accurate one
             raise optuna.TrialPruned(
                 f"cannot win: {best_case:.4g} at 100 % accuracy, the best so far has {incumbent:.4g}"
             )
 
     with clock.phase("train and convert"):
         # A finalist is trained to its end: over so many epochs a curve rises late, when the learning rate falls.
-        required_percent = 0.0 if is_finalist(trial) else bench.required_percent - leeway
+        required_percent = 0.0 if finalist else bench.required_percent - to_come
         candidate = obtain(bench, spec, trial, required_percent, incumbent is not None)
     with clock.phase("measure"):
         bench.progress.phase("measuring")
@@ -71,8 +82,30 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: "Stopwatch") -> float:
     _attach(trial, bench, candidate, measurement)
     shortfall = bench.required_percent - candidate.accuracy_percent
     trial.set_user_attr("shortfall", shortfall)
-    trial.set_user_attr("constraint", shortfall - leeway)
-    return objective(bench.config.road, measurement, candidate.accuracy_percent)
+    trial.set_user_attr("constraint", shortfall - to_come)
+    return objective(config.road, measurement, candidate.accuracy_percent)
+
+
+def finalist_spec(trial: optuna.Trial, config: StudyConfig) -> CompressionSpec:
+    """A candidate of the search, trained on for longer."""
+    found = trial.study.get_trials(deepcopy=False)[trial.user_attrs[FINALIST]]
+    origin = CompressionSpec.from_dict(found.user_attrs["spec"])
+    quantization = trial.user_attrs.get(FORMAT, origin.quantization)
+    ends = config.space.ends if quantization in ("int8", "qat_int8") else "float32"
+    parent = None if origin.quantization == "qat_int8" else weights_only(origin)
+    return replace(origin, epochs=config.finish.epochs, parent=parent, quantization=quantization, ends=ends)
+
+
+def _trained(study: optuna.Study) -> list[CompressionSpec]:
+    """The candidates whose trained weights are at hand."""
+    trials = study.get_trials(deepcopy=False)
+    return [CompressionSpec.from_dict(t.user_attrs["spec"]) for t in trials if "candidate" in t.user_attrs]
+
+
+def _measured(study: optuna.Study) -> list[tuple[int, float]]:
+    """MACs and value at 100 % accuracy of all structures that were measured."""
+    found = [trial.user_attrs.get("structure") for trial in study.get_trials(deepcopy=False)]
+    return [(about["macs"], about["best_case"]) for about in found if about is not None]
 
 
 def measure_structure(bench: Bench, spec: CompressionSpec, plan: MeasurePlan) -> Measurement:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge
-from search.bounds import is_better, objective, reachable_percent, required_percent
+from search.bounds import holding_probability, is_better, objective, reachable_percent, required_percent
 
 HERE = edge.Environment("pi", "aarch64", "A53", 4, "Linux", "3.11", "litert", None, None, None, None, None)
 
@@ -54,6 +54,33 @@ def test_is_better(road: str, better: float, worse: float) -> None:
 )
 def test_required_percent(arguments: tuple[float, float, int, int], percent: float) -> None:
     assert required_percent(*arguments) == pytest.approx(percent, abs=1e-4)
+
+
+IMAGES = st.integers(50, 50_000)
+
+
+@given(rule=st.floats(1, 99), lower=st.floats(0, 100), higher=st.floats(0, 100), validation=IMAGES, test=IMAGES)
+def test_more_accuracy_holds_the_rule_more_surely(
+    rule: float, lower: float, higher: float, validation: int, test: int
+) -> None:
+    lower, higher = sorted((lower, higher))
+    chances = [holding_probability(rule, accuracy, validation, test) for accuracy in (lower, higher)]
+    assert 0 <= chances[0] <= chances[1] <= 1
+    easy, hard = (holding_probability(limit, rule, validation, test) for limit in (lower, higher))
+    assert easy >= hard, "the same accuracy holds a higher rule less surely"
+
+
+@given(rule=st.floats(1, 99), validation=IMAGES, test=IMAGES)
+def test_the_probability_goes_with_the_margin(rule: float, validation: int, test: int) -> None:
+    assert holding_probability(rule, rule, validation, test) == pytest.approx(0.5)
+    required = required_percent(rule, 2.33, validation, test)
+    assert required == 100 or holding_probability(rule, required, validation, test) >= 0.99
+
+
+def test_a_rule_of_nothing_or_of_all_is_certain() -> None:
+    assert holding_probability(0.0, 0.0, 300, 300) == 1.0
+    assert holding_probability(100.0, 99.9, 300, 300) == 0.0
+    assert holding_probability(70.0, 71.5875, 5_000, 10_000) == pytest.approx(0.97725, abs=1e-4)  # two sigmas
 
 
 @given(

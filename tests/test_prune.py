@@ -1,6 +1,7 @@
 """Pruning keeps the function: masked and removed networks agree, and the strongest channels survive."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import architecture, random_images, random_network, random_weights, weight_shapes
 
+from compress import prune
 from compress.architecture import BASE, Architecture, Block
 from compress.errors import UsageError
 from compress.network import architecture_of, build
-from compress.prune import channel_fraction_pruning, inherit, remove_channel, strongest
+from compress.prune import channel_fraction_pruning, inherit, remove_channel, resize, strongest
 from compress.spec import CompressionSpec, kept_channels
 from compress.tf import tf
 from compress.train import logits
@@ -160,6 +162,33 @@ def test_numpys_numbers_and_arrays_are_fractions_too() -> None:
 
 
 BASE_WEIGHTS = random_weights(weight_shapes(BASE), 1)
+
+
+@settings(max_examples=12)
+@given(shapes, st.data())
+def test_a_widened_network_computes_what_it_did(old: Architecture, data: st.DataObject) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prune, "COPY_NOISE", 0.0)
+        more = data.draw(st.lists(st.integers(0, 20), min_size=len(old.widths), max_size=len(old.widths)))
+        widths = [width + extra for width, extra in zip(old.widths, more, strict=True)]
+        blocks = tuple(replace(block, width=width) for block, width in zip(old.blocks, widths[1:], strict=True))
+        new = replace(old, stem_width=widths[0], blocks=blocks)
+        network, wider = random_network(old), build(new)
+        wider.set_weights(resize(network.get_weights(), old, new))
+    _agree(network, wider)
+
+
+def test_a_narrowed_network_keeps_the_strongest_channels_and_copies_part() -> None:
+    old, new = architecture(8, 12, 16), architecture(5, 20, 9)
+    weights = random_network(old).get_weights()
+    smaller = resize(weights, old, new)
+    assert [weight.shape for weight in smaller] == weight_shapes(new)
+    np.testing.assert_array_equal(smaller[0], weights[0][..., strongest(weights[0], 5)])
+    assert resize(weights, old, old)[10].tolist() == weights[10].tolist()
+    filters = smaller[10][0, 0].T
+    assert len({tuple(column) for column in filters.tolist()}) == 20  # no two alike
+    with pytest.raises(ValueError, match="2 blocks cannot be resized to 1"):
+        resize(weights, old, architecture(8, 12))
 
 
 def test_inherit_is_pruning_and_removing_when_no_block_is_dropped() -> None:

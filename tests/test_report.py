@@ -6,103 +6,17 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import optuna
 import pandas  # type: ignore[import-untyped]  # no stubs
 import pytest
+from handmade import NASTY, figures, study, trial
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no types
 from rich.console import Console
 from rich.table import Table
 
-from compress.architecture import BASE
-from compress.spec import CompressionSpec
-from search import report, tables
-from search.results import Figures, StudyResults, TrialResult
-
-NASTY = "</script><script>alert('ä')</script> & [bold]ms[/bold]"
-SPEC = CompressionSpec(
-    fractions=(0.5,) * 14, dropped_blocks=(7, 8), stem_stride=2, epochs=12, quantization="int8", ends="uint8"
-)
-
-
-def figures(name: str = "trial 0", **changes: object) -> Figures:
-    values = {
-        "name": name,
-        "accuracy_percent": 71.2,
-        "accuracy_of": "validation",
-        "latency_ms": 0.0123456,
-        "p90_ms": 0.0131,
-        "spread": 0.02,
-        "energy_mj": 0.0592,
-        "power_w": 4.8,
-        "estimated": True,
-        "peak_memory_mb": 48.3,
-        "memory_growth_mb": 0.4,
-        "model_bytes": 43_216,
-        "parameters": 31_415,
-        "macs": 220_000,
-        "sha256": "ab" * 32,
-        "plan": "search",
-    }
-    return Figures(**{**values, **changes})  # type: ignore[arg-type]  # a test's shorthand
-
-
-def trial(number: int, state: str = "COMPLETE", **changes: object) -> TrialResult:
-    values = {
-        "number": number,
-        "state": state,
-        "reason": "",
-        "feasible": state == "COMPLETE",
-        "value": None,
-        "figures": None,
-        "spec": SPEC,
-        "architecture": SPEC.architecture(),
-        "operators": {},
-        "curve": (),
-        "seconds": {},
-        "params": {},
-    }
-    return TrialResult(**{**values, **changes})  # type: ignore[arg-type]  # a test's shorthand
-
-
-def study(**changes: object) -> StudyResults:
-    sizes = {"model_bytes": 12_870_000, "parameters": 3_217_226, "macs": 46_000_000, "memory_growth_mb": 14.0}
-    test = {"accuracy_of": "test", "plan": "final"}
-    base = figures(
-        "base", accuracy_percent=86.4, latency_ms=0.9, p90_ms=0.95, energy_mj=4.32, **sizes, **test
-    )
-    best = figures("best", accuracy_percent=71.02, latency_ms=0.0121, **test)
-    slow = figures("trial 1", accuracy_percent=66.6, latency_ms=0.0321)
-    values = {
-        "name": "latency",
-        "road": "latency",
-        "data": "cifar10",
-        "data_source": "binary batches",
-        "rule_percent": 70.0,
-        "required_percent": 71.0,
-        "device": "local",
-        "meter": "estimate://4.8W",
-        "environment": {"cpu": "Cortex-A53", "governor": None, "note": NASTY},
-        "base": base,
-        "best": best,
-        "best_trial": 0,
-        "compared": True,
-        "base_architecture": BASE,
-        "importances": {"fraction_3": 0.61, "epochs": 0.12},
-        "trials": (
-            trial(
-                0,
-                value=0.0123456,
-                figures=figures(),
-                curve=(40.0, 71.2),
-                seconds={"train": 90.0, "measure": 2},
-            ),
-            trial(1, value=0.0321, figures=slow, feasible=False, curve=(30.0, 66.6), seconds={"train": 60.0}),
-            trial(2, "PRUNED", reason="slower than the best: 0.5 ms > 0.0123 ms", seconds={"structure": 4.0}),
-            trial(3, "FAIL", reason=NASTY, spec=None, architecture=None),
-            trial(4, "RUNNING"),
-        ),
-    }
-    return StudyResults(**{**values, **changes})  # type: ignore[arg-type]  # a test's shorthand
-
+from search import comparison, formats, report, tables
+from search.collect import collect
+from search.config import StudyConfig
 
 EMPTY = study(base=None, best=None, best_trial=None, compared=False, importances={}, trials=())
 
@@ -183,7 +97,7 @@ def test_page_and_terminal_show_the_same_rows(html: str) -> None:
 
 
 def test_the_figures_of_the_closing_table() -> None:
-    rows = {row.label: row[1:] for row in tables.comparison_rows(study())}
+    rows = {row.label: row[1:] for row in comparison.comparison_rows(study())}
     assert rows["test accuracy [%]"] == ("71.02 test", "86.40 test", "-15.38 points")
     assert rows["latency, median [ms]"] == ("0.0121", "0.900", "74.4 x faster")
     assert rows["energy per image [mJ], est."] == ("0.0592", "4.32", "73.0 x less")
@@ -195,10 +109,10 @@ def test_the_figures_of_the_closing_table() -> None:
 
 def test_measured_and_estimated_are_not_compared() -> None:
     measured = study(base=replace(study().base or figures(), estimated=False))
-    rows = {row.label: row for row in tables.comparison_rows(measured)}
+    rows = {row.label: row for row in comparison.comparison_rows(measured)}
     energy = rows["energy per image [mJ]"]
     assert (energy.best, energy.base, energy.ratio) == ("0.0592 (estimated)", "4.32", "not comparable")
-    assert "estimated" not in str(tables.comparison_rows(study(best=None, base=measured.base)))
+    assert "estimated" not in str(comparison.comparison_rows(study(best=None, base=measured.base)))
 
 
 AT = "than the unpruned base at 71.02 % test accuracy"
@@ -222,7 +136,7 @@ AT = "than the unpruned base at 71.02 % test accuracy"
     ],
 )
 def test_verdict(changes: dict[str, object], sentence: str) -> None:
-    assert tables.verdict(study(**changes)) == sentence
+    assert comparison.verdict(study(**changes)) == sentence
 
 
 def test_estimated_is_marked_on_the_page(html: str) -> None:
@@ -239,10 +153,81 @@ def test_status_table_counts_and_ends_with_the_last() -> None:
     assert [row[0] for row in cells(table)] == ["3", "4"]
     assert str(table.caption) == (
         "5 trials: 2 complete (1 accurate enough), 1 pruned, 1 failed, 1 running; "
-        "best so far: trial 0, latency [ms]: 0.0123"
+        "best so far: trial 0, latency [ms]: 0.0123\n"
+        "rule: at least 70.0 % test accuracy; the search asks for 71.0 % on the validation images, "
+        "a margin of 1.00 points\n"
+        "given up early: 1 after the structure"
     )
     text = printed(table)
     assert "[ms]" in text and "[bold]ms[/bold]" in text, "brackets are text, not markup"
+
+
+def test_the_rule_says_how_surely_the_best_holds_it() -> None:
+    line = tables.rule(study(validation_images=5_000, test_images=10_000))
+    assert "a margin of 1.00 points; trial 0, validation accuracy 71.20 %: " in line, "not the test accuracy, 71.02"
+    # (71.2 - 70) / 0.79373 = 1.512 sigma
+    assert "the test accuracy keeps 70.0 % with 93.5 % probability" in line
+    assert "(binomial counts of 5,000 and 10,000 images; " in line
+    assert "chosen as the best of many, which lowers it, is not counted in" in line
+
+
+def test_the_rule_never_promises_certainty() -> None:
+    sure = trial(0, figures=figures(accuracy_percent=90.0))
+    line = tables.rule(study(validation_images=5_000, test_images=10_000, trials=(sure,)))
+    assert "with more than 99.9 % probability" in line
+
+
+def test_the_rule_of_an_older_study_has_no_probability(html: str) -> None:
+    for results in (
+        study(),
+        study(validation_images=5_000),
+        study(best_trial=None, validation_images=9, test_images=9),
+    ):
+        assert tables.rule(results).endswith("a margin of 1.00 points")
+    assert ["rule", tables.rule(study())] in Page(html).tables[0]
+
+
+def test_what_is_asked_for_comes_from_the_storage() -> None:
+    stored = optuna.create_study()
+    config = StudyConfig(road="latency", data="digits")
+    older = collect(stored, config)
+    assert (older.validation_images, older.test_images, older.tie_tolerance) == (0, 0, 0.0)
+    for name, value in (("validation_images", 5_000), ("test_images", 10_000), ("tie_tolerance", 0.02)):
+        stored.set_user_attr(name, value)
+    newer = collect(stored, config)
+    assert (newer.validation_images, newer.test_images, newer.tie_tolerance) == (5_000, 10_000, 0.02)
+
+
+def test_the_rule_says_what_counts_as_equal() -> None:
+    assert "count as equal" not in tables.rule(study())
+    assert tables.rule(study(tie_tolerance=0.02)).endswith(
+        "; candidates within 2.0 % of the best value count as equal; then the more accurate one is the best"
+    )
+
+
+def test_what_giving_up_early_saved() -> None:
+    seconds = {"structure": 4.0, "train and convert": 90.0, "measure": 2.0}
+    broken_off = {"structure": 4.0, "train and convert": 30.0}
+    given_up = [trial(1, "PRUNED"), trial(2, "PRUNED"), trial(3, "PRUNED", seconds=broken_off)]
+    results = study(trials=(trial(0, seconds=seconds), *given_up))
+    assert tables.saving_rows(results) == [
+        ("free", "2", "0", "12.0", "180"),
+        ("structure", "0", "8.00", "0", "0"),
+        ("train and convert", "1", "120", "2.00", "60.0"),
+        ("measure", "0", "2.00", "0", "0"),
+    ]
+    line = (
+        "given up early: 2 before any measurement, 1 in training; saved about 14 s of device time and 4 min of training"
+    )
+    assert tables.saved(results) == line
+    assert str(tables.trials_table(results).caption).endswith(line)
+    assert "–" in tables.saving_rows(study())[1], "no complete trial tells what the rest would have cost"
+    assert (tables.saved(EMPTY), tables.saving_rows(EMPTY)) == ("", [])
+
+
+def test_the_page_shows_the_savings(html: str) -> None:
+    assert [[*tables.SAVING_COLUMNS], *map(list, tables.saving_rows(study()))] in Page(html).tables
+    assert tables.SAVING_MEANS in html
 
 
 def test_layers_say_what_was_dropped() -> None:
@@ -258,6 +243,7 @@ def test_json_is_json_and_has_the_fom() -> None:
     assert data["trials"][0]["figures"]["fom"] > 0
     assert data["speedup"] == pytest.approx(0.9 / 0.0121)
     assert data["layers"][8]["after"] is None
+    assert (data["rule"], data["savings"][1]["ended"]) == (tables.rule(study()), 1)
 
 
 def test_csv_has_a_row_a_trial(tmp_path: Path) -> None:
@@ -281,13 +267,12 @@ def test_an_empty_study_is_a_sensible_page(road: str, tmp_path: Path) -> None:
     empty = replace(EMPTY, road=road)
     page = report.write_report(empty, tmp_path / "new").read_text(encoding="utf-8")
     assert "No candidate has met the rule yet; 0 of 0 trials are complete." in page
+    assert "No trial has been given up early yet." in page
     assert "This needs at least 10 complete trials" in page
     assert "None" not in page.replace(get_plotlyjs(), "")
     assert len(pandas.read_csv(report.write_csv(empty, tmp_path))) == 0
     assert printed(tables.comparison_table(empty)) and printed(tables.trials_table(empty, last=5))
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"], (
-        "no half-written file stays"
-    )
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"], "no half-written file stays"
 
 
 def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,4 +293,4 @@ def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.
     [(0.0123456, "0.0123"), (9.996, "10.0"), (97_912.0, "97,900"), (4.8, "4.80"), (0, "0"), (None, "–")],
 )
 def test_significant(value: float | None, text: str) -> None:
-    assert tables.significant(value) == text
+    assert formats.significant(value) == text

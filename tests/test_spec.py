@@ -24,10 +24,11 @@ fractions = st.floats(0, 1, exclude_max=True)
 def specs(draw: st.DrawFn) -> CompressionSpec:
     quantization = draw(st.sampled_from(["float32", "float16", "dynamic", "int8", "int16x8", "qat_int8"]))
     integer = quantization in ("int8", "qat_int8")
+    dropped = tuple(sorted(draw(st.sets(st.integers(0, 12), max_size=12))))
     return CompressionSpec(
         fractions=tuple(draw(st.lists(fractions, min_size=14, max_size=14))),
         round_to=draw(st.sampled_from([1, 4, 8, 16])),
-        dropped_blocks=tuple(sorted(draw(st.sets(st.integers(0, 12), max_size=12)))),
+        dropped_blocks=dropped,
         stem_stride=draw(st.sampled_from([1, 2, 4])),
         epochs=draw(st.integers(0, 50)),
         learning_rate=draw(st.floats(1e-6, 1)),
@@ -36,6 +37,7 @@ def specs(draw: st.DrawFn) -> CompressionSpec:
         quantization=quantization,
         ends=draw(st.sampled_from(["float32", "int8", "uint8"])) if integer else "float32",
         threads=draw(st.integers(1, 4)),
+        parent=draw(st.sampled_from([None, CompressionSpec(epochs=3)])) if not dropped else None,
     )
 
 
@@ -57,12 +59,20 @@ def test_every_field_is_part_of_the_key() -> None:
         "fractions": (0.1,) + (0.0,) * 13, "round_to": 8, "dropped_blocks": (3,), "stem_stride": 2, "epochs": 1,
         "learning_rate": 0.1, "augment": False, "distill_weight": 0.5, "quantization": "qat_int8",
         "ends": "uint8", "threads": 4,
+        "parent": base.to_dict(),
     }  # fmt: skip
     assert set(changes) == set(base.to_dict()), "a new field needs a line here"
     keys = {
         CompressionSpec.from_dict({**base.to_dict(), name: value}).key() for name, value in changes.items()
     }
     assert len(keys | {base.key()}) == len(changes) + 1
+
+
+def test_a_parent_has_as_many_blocks_and_its_epochs_count() -> None:
+    child = CompressionSpec(epochs=4, parent=CompressionSpec(epochs=3, parent=CompressionSpec(epochs=2)))
+    assert child.all_epochs == 9
+    with pytest.raises(UsageError, match="a parent must have as many blocks: 12, got 13"):
+        CompressionSpec(dropped_blocks=(3,), parent=CompressionSpec())
 
 
 def test_equal_numbers_of_other_types_have_the_same_key() -> None:

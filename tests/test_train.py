@@ -11,7 +11,7 @@ from networks import architecture, random_images, random_network
 from compress.errors import CandidateError
 from compress.network import build
 from compress.tf import keras, tf
-from compress.train import PAD, FastPointwise, Trainer, TrainPlan, accuracy, batches, logits, train
+from compress.train import FastPointwise, Trainer, TrainPlan, accuracy, batches, logits, train
 
 SHAPE = architecture(8, 8, stem_stride=4)
 PLAN = TrainPlan(epochs=6, learning_rate=0.05, batch_size=16)
@@ -38,12 +38,13 @@ def _numbered(count: int) -> np.ndarray:
 
 
 def _epoch(images: np.ndarray, seed: int = 0, **changes: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    settings = {"crop": 32, "flip": True, "augment": True, **changes}
-    return list(batches(images, 16, np.random.default_rng(seed), **settings))
+    settings = {"crop": 32, "flip": True, **changes}
+    plan = TrainPlan(1, 0.05, batch_size=16, augment=settings.pop("augment", True))
+    return list(batches(images, plan, np.random.default_rng(seed), **settings))
 
 
 @pytest.mark.parametrize("flip", [True, False])
-@pytest.mark.parametrize(("crop", "pad"), [(32, PAD), (24, 0)])
+@pytest.mark.parametrize(("crop", "pad"), [(32, 4), (24, 0)])
 def test_crops_are_windows_of_the_padded_image(crop: int, pad: int, flip: bool) -> None:
     images = _numbered(96)
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))

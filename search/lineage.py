@@ -1,0 +1,48 @@
+"""Whose trained weights a candidate begins with."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from compress.architecture import Architecture
+from compress.spec import CompressionSpec
+
+STRIDE_DISTANCE = 0.5
+"""A stride that differs counts as much as a layer that is 1.6 times as wide."""
+FARTHEST = 2.5
+"""Beyond this distance the base is the better start."""
+
+
+def descend(spec: CompressionSpec, trained: Iterable[CompressionSpec]) -> CompressionSpec:
+    """`spec` with the nearest of the trained candidates as its parent, if one is near.
+
+    One of the very same architecture gives its training as well: nothing but the conversion is left to be done.
+    """
+    if spec.quantization == "qat_int8":  # trained as a whole, from the base
+        return spec
+    known = [other for other in trained if other.quantization != "qat_int8"]
+    for other in known:
+        if other.architecture() == spec.architecture():
+            return replace(other, quantization=spec.quantization, ends=spec.ends, threads=spec.threads)
+    shape = spec.architecture()
+    near = min(known, key=lambda other: distance(shape, other.architecture()), default=None)
+    if near is None or distance(shape, near.architecture()) > FARTHEST:
+        return spec
+    return replace(spec, parent=weights_only(near))
+
+
+def weights_only(spec: CompressionSpec) -> CompressionSpec:
+    """The specification without what its trained weights do not depend on."""
+    aware = spec.quantization == "qat_int8"
+    return replace(spec, quantization="qat_int8" if aware else "float32", ends="float32", threads=1)
+
+
+def distance(one: Architecture, other: Architecture) -> float:
+    """How far two architectures are apart: logarithms of their widths, and strides; infinite for another depth."""
+    if len(one.blocks) != len(other.blocks):
+        return math.inf
+    widths = sum(abs(math.log(a / b)) for a, b in zip(one.widths, other.widths, strict=True))
+    strides = (one.stem_stride != other.stem_stride) + sum(
+        a.stride != b.stride for a, b in zip(one.blocks, other.blocks, strict=True)
+    )
+    return widths + STRIDE_DISTANCE * strides

@@ -1,0 +1,90 @@
+"""A local search: small changes of the best candidates, enqueued for the trials to come."""
+
+import math
+from typing import Any
+
+import numpy as np
+import optuna
+
+from compress.architecture import BASE
+from compress.errors import UsageError
+from compress.spec import PRUNED_LAYERS, CompressionSpec, kept_channels
+from search.config import StudyConfig
+from search.space import params, suggest
+from search.storage import best_trials
+
+SHARE = 0.8
+"""Of the trials are mutations, the others are the sampler's (`make sampler-comparison`)."""
+AMONG = 6
+"""The best so many are changed."""
+TRIES = 50
+CHANCES = {"width": 0.5, "move": 0.15, "drop": 0.05, "add": 0.05, "stem": 0.05, "quantization": 0.1, "round": 0.1}
+
+
+def propose(study: optuna.Study, config: StudyConfig, rng: np.random.Generator) -> None:
+    """Enqueue a mutation of one of the best candidates, where nothing waits and the dice say so."""
+    if study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)) or rng.random() >= SHARE:
+        return
+    trials = study.get_trials(deepcopy=False)
+    near = best_trials(study, promising=True)[:AMONG] or _least_short(trials)[:AMONG]
+    if not near:
+        return
+    tried = {_structure(CompressionSpec.from_dict(t.user_attrs["spec"])) for t in trials if "spec" in t.user_attrs}
+    for _ in range(TRIES):
+        chosen = near[min(int(rng.geometric(0.35)) - 1, len(near) - 1)]
+        try:
+            proposed = mutate(CompressionSpec.from_dict(chosen.user_attrs["spec"]), config, rng)
+            asked = params(proposed, config.space)
+            seen_so = suggest(optuna.trial.FixedTrial(asked), config.space, config.training.learning_rate)  # type: ignore[arg-type]  # a FixedTrial does as a Trial
+        except UsageError:  # outside the space
+            continue
+        if _structure(seen_so) not in tried:
+            study.enqueue_trial(asked)
+            return
+
+
+def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator) -> CompressionSpec:
+    """One to three small changes of a specification; it may lie outside the space. Raises UsageError for nonsense."""
+    space = config.space
+    low, high = space.fraction
+    fractions, dropped = list(spec.fractions), set(spec.dropped_blocks)
+    others: dict[str, Any] = {}
+    for _ in range(int(rng.integers(1, 4))):
+        kept = [block for block in range(PRUNED_LAYERS - 1) if block not in dropped]
+        kind = str(rng.choice(list(CHANCES), p=list(CHANCES.values())))
+        if kind == "width":
+            layer = int(rng.choice([0, *(block + 1 for block in kept)]))
+            factor = math.exp(rng.normal(-0.05, 0.3))
+            fractions[layer] = float(np.clip(1 - (1 - fractions[layer]) * factor, low, high))
+        elif kind in ("move", "add") and space.drop_blocks and dropped:
+            block, place = int(rng.choice(kept)), int(rng.choice(sorted(dropped)))
+            width = kept_channels(BASE.blocks[block].width, fractions[block + 1])
+            fractions[place + 1] = float(np.clip(1 - width / BASE.blocks[place].width, low, high))
+            dropped.remove(place)
+            if kind == "move":  # the same width elsewhere: the strides fall at other places
+                dropped.add(block)
+        elif kind == "drop" and space.drop_blocks:
+            dropped.add(int(rng.choice(kept)))
+        elif kind == "stem":
+            others["stem_stride"] = int(rng.choice(space.stem_stride))
+        elif kind == "quantization":
+            others["quantization"] = str(rng.choice(space.quantization))
+        elif kind == "round":
+            others["round_to"] = int(rng.choice(space.round_to))
+    values: dict[str, Any] = {**spec.to_dict(), **others, "parent": None}
+    values["fractions"] = [0.0 if layer - 1 in dropped else f for layer, f in enumerate(fractions)]
+    values["dropped_blocks"] = sorted(dropped)
+    values["ends"] = space.ends if values["quantization"] in ("int8", "qat_int8") else "float32"
+    values["epochs"] = int(np.clip(spec.epochs, *space.epochs))
+    return CompressionSpec.from_dict(values)
+
+
+def _structure(spec: CompressionSpec) -> tuple[Any, ...]:
+    """What a trial's speed depends on."""
+    return spec.architecture(), spec.quantization, spec.threads
+
+
+def _least_short(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+    """The trials that came nearest to the rule, where none keeps it."""
+    trained = [trial for trial in trials if trial.user_attrs.get("constraint", 0.0) > 0]
+    return sorted(trained, key=lambda trial: float(trial.user_attrs["constraint"]))
