@@ -23,6 +23,7 @@ TIE = 0.02
 """Values closer than this share count as equal, and the more accurate candidate wins, as the rules of the competition
 have it. Medians of repeated measurements of one model vary by 1.4 % (`make bench`)."""
 FORMAT = "quantization"
+"""The format in which a finalist is tried, where it is not its candidate's."""
 ASKED_AGAIN = "asked again"
 """Marks a trial whose candidate was enqueued once more: it does not count."""
 
@@ -137,41 +138,6 @@ def best_trials(study: optuna.Study, *, promising: bool = False) -> list[optuna.
     kept = [trial for trial in complete if trial.user_attrs["constraint" if promising else "shortfall"] <= 0]
     maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE
     return sorted(kept, key=lambda trial: trial.value or 0.0, reverse=maximise)
-
-
-def finalists(study: optuna.Study) -> dict[int, list[optuna.trial.FrozenTrial]]:
-    """The finalists' trials by the trial that each of them began with; not those that the budget's end cut off."""
-    found: dict[int, list[optuna.trial.FrozenTrial]] = {}
-    for trial in study.get_trials(deepcopy=False):
-        if is_finalist(trial) and not trial.user_attrs.get("reason", "").startswith(OUT_OF_TIME):
-            found.setdefault(trial.user_attrs[FINALIST], []).append(trial)
-    return found
-
-
-def enqueue_finalist(study: optuna.Study) -> bool:
-    """Ask for the most promising candidate once more, to be trained to its end; whether there was one.
-
-    What the finalists so far had more, or less, than was predicted of them is expected of the next one too.
-    """
-    trials = study.get_trials(deepcopy=False)
-    asked = finalists(study)
-    surprises = [
-        trials[origin].user_attrs["constraint"] - tries[0].user_attrs["shortfall"]
-        for origin, tries in asked.items()
-        if "shortfall" in tries[0].user_attrs
-    ]
-    surprise = sum(surprises) / len(surprises) if surprises else 0.0
-    bar = best_value(study)
-    maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE
-    complete = [t for t in trials if t.state == optuna.trial.TrialState.COMPLETE and not is_finalist(t)]
-    for trial in sorted(complete, key=lambda trial: trial.value or 0.0, reverse=maximise):
-        value = trial.value or 0.0
-        if bar is not None and not is_close(value, bar) and (value > bar) != maximise:
-            return False  # neither this one nor those behind it can win
-        if trial.number not in asked and trial.user_attrs["constraint"] <= surprise:
-            study.enqueue_trial(trial.params, user_attrs={FINALIST: trial.number})
-            return True
-    return False
 
 
 def is_finalist(trial: optuna.Trial | optuna.trial.FrozenTrial) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
@@ -14,55 +13,38 @@ from optuna.artifacts import FileSystemArtifactStore
 
 from compress.convert import ConversionJob, Converter
 from compress.data import Dataset
-from compress.errors import CandidateError, UsageError
+from compress.errors import UsageError
 from compress.hashing import arrays_key
 from compress.spec import CompressionSpec
 from compress.tf import limit_threads
 from edge import (
-    EdgeError,
-    InfeasibleError,
     InvalidMeasurementError,
     Measurement,
-    UnavailableError,
     open_rig,
     plan_for,
 )
 from search.base import base_weights
 from search.bench import Bench
-from search.bounds import is_better, required_percent
+from search.bounds import required_percent
 from search.cache import Cache
 from search.candidate import accuracy_percent
 from search.config import StudyConfig
-from search.interrupts import Interrupts
+from search.finalists import train_finalists, train_waiting_finalists
+from search.loop import UNITS, optimize
 from search.mutate import propose
 from search.progress import Progress
 from search.space import starting_params
 from search.storage import (
     ASKED_AGAIN,
-    FINALIST,
-    FORMAT,
-    INTERRUPTED,
     TIE,
-    ask_again,
     best_trial,
     best_value,
-    enqueue_finalist,
-    finalists,
     is_finalist,
     open_storage,
     reclaim,
     sampler,
     storage_path,
 )
-from search.trial import run_trial
-
-QAT_LOSS = 0.5
-"""Points of accuracy that quantization after training may cost before training is made aware of it."""
-FAILURES_IN_A_ROW = 3
-"""After so many failures of the rig, one after the other, the study stops with the first reason."""
-RIG_PAUSE_S = 10.0
-"""After the first of them; twice as long after the second: a meter is plugged in again, a Pi restarts."""
-UNITS = {"latency": "ms", "energy": "mJ", "fom": "FoM"}
 
 
 def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.Study:
@@ -100,9 +82,9 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
         study = _open_study(bench, rule, starts)
         base_model = _base_model(bench)
         progress.begin()
-        _train_waiting_finalists(study, bench)  # of a run that was stopped among them
+        train_waiting_finalists(study, bench)  # of a run that was stopped among them
         _search(study, bench)
-        _train_finalists(study, bench)
+        train_finalists(study, bench)
         try:
             _compare(study, bench, base_model)
         except InvalidMeasurementError as error:  # what was found is no worse for it, and is reported all the same
@@ -181,113 +163,7 @@ def _search(study: optuna.Study, bench: Bench) -> None:
 
     rng = np.random.default_rng()  # unseeded like the sampler: a resumed study must not ask for the same again
     shorter = replace(bench, deadline_s=bench.deadline_s - kept_s)
-    _optimize(study, shorter, left, lambda: propose(study, bench.config, rng))
-
-
-def _train_finalists(study: optuna.Study, bench: Bench) -> None:
-    """The best candidates of the search once more, trained for longer, one after the other and each in all formats."""
-    finish = bench.config.finish
-    while len(finalists(study)) < finish.candidates and bench.deadline_s > time.monotonic() and enqueue_finalist(study):
-        _train_waiting_finalists(study, bench)
-        for origin, (first, *others) in finalists(study).items():
-            for quantization in [] if others else _other_formats(first, finish.quantization):
-                study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
-        _train_waiting_finalists(study, bench)
-
-
-def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[str]) -> list[str]:
-    """The formats to try a trained finalist in; quantization-aware training where int8 costs more than QAT_LOSS."""
-    about = trial.user_attrs
-    if "candidate" not in about:
-        return []
-    used, curve = about["spec"]["quantization"], trial.intermediate_values
-    loss = curve[max(curve)] - about["candidate"]["accuracy_percent"]
-    aware = used == "int8" and loss > QAT_LOSS
-    return [name for name in formats if name != used and (aware or name != "qat_int8")]
-
-
-def _train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
-    def left() -> int:
-        waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
-        return sum(map(is_finalist, waiting))
-
-    _optimize(study, bench, left)
-
-
-def _optimize(
-    study: optuna.Study,
-    bench: Bench,
-    left: Callable[[], int],
-    propose_next: Callable[[], object] = lambda: None,
-    sleep: Callable[[float], object] = time.sleep,
-) -> None:
-    broken: list[UnavailableError] = []
-    interrupts = Interrupts()
-
-    def one(trial: optuna.Trial) -> float:
-        started = time.monotonic()
-        try:
-            with interrupts.let_through():
-                value = run_trial(trial, bench)
-        except UnavailableError as error:
-            broken.append(error)
-            trial.set_user_attr(ASKED_AGAIN, ask_again(study, trial.number, once=False))
-            _note(trial, bench, "FAIL", str(error))
-            if len(broken) >= FAILURES_IN_A_ROW:
-                reason = f"the rig failed {len(broken)} times in a row; first: {broken[0]}"
-                raise RigError(reason) from broken[0]
-            bench.progress.phase("waiting for the rig")
-            with interrupts.let_through():
-                sleep(RIG_PAUSE_S * len(broken))
-            raise
-        except optuna.TrialPruned as pruned:
-            broken.clear()
-            _note(trial, bench, "pruned", str(pruned))
-            raise
-        except InvalidMeasurementError as error:  # the machine's fault and not the candidate's
-            broken.clear()
-            if ask_again(study, trial.number, once=True):
-                trial.set_user_attr(ASKED_AGAIN, True)
-            _note(trial, bench, "FAIL", str(error))
-            raise
-        except (CandidateError, InfeasibleError) as error:
-            broken.clear()
-            _note(trial, bench, "FAIL", str(error))
-            raise
-        except KeyboardInterrupt:
-            trial.set_user_attr(ASKED_AGAIN, ask_again(study, trial.number, once=False))
-            trial.set_user_attr("reason", INTERRUPTED)
-            raise
-        except Exception as error:
-            trial.set_user_attr("reason", f"{type(error).__name__}: {error}")
-            raise
-        broken.clear()
-        took = f"{value:.4g} {UNITS[bench.config.road]} in {time.monotonic() - started:.0f} s"
-        _note(trial, bench, "done", took, value)
-        return value
-
-    caught = (CandidateError, InfeasibleError, InvalidMeasurementError, UnavailableError)
-    with interrupts:
-        while left() > 0 and bench.deadline_s > time.monotonic():
-            propose_next()
-            study.optimize(one, n_trials=1, catch=caught)
-
-
-class RigError(EdgeError):
-    """Device or meter failed several times in a row; the message has the first reason."""
-
-
-def _note(trial: optuna.Trial, bench: Bench, word: str, reason: str, value: float | None = None) -> None:
-    if value is None:
-        trial.set_user_attr("reason", reason)
-    about = trial.user_attrs.get("candidate")
-    accuracy = f"{about['accuracy_percent']:.2f} % validation, " if about else ""
-    kept = "" if value is None or trial.user_attrs["shortfall"] <= 0 else " (misses the rule)"
-    bench.progress.line(f"trial {trial.number:3d}  {word:6s}  {accuracy}{reason}{kept}")
-    if value is not None and not kept:
-        best = best_value(trial.study)
-        if best is None or is_better(bench.config.road, value, best):
-            bench.progress.best(f"{value:.4g} {UNITS[bench.config.road]}")
+    optimize(study, shorter, left, lambda: propose(study, bench.config, rng))
 
 
 def _compare(study: optuna.Study, bench: Bench, base: bytes) -> None:

@@ -85,7 +85,7 @@ def overhead(trials: int = 60) -> Row:
             data = _Nothing(key="bench", name="bench", source="bench")
             bench = trial_module.Bench(
                 config=config, data=data, base=[], plan=PLANS["search"],
-                required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # only its key is read
+                required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # no image is read
                 converter=None, device=device, cache=None,  # type: ignore[arg-type]  # not reached
                 artifacts=optuna.artifacts.FileSystemArtifactStore(str(Path(folder) / "artifacts")), progress=progress,
             )
@@ -106,6 +106,8 @@ class _Nothing:
     key: str
     name: str
     source: str
+    validation: tuple[list[Any], list[Any]] = ([], [])
+    test: tuple[list[Any], list[Any]] = ([], [])
 
 
 def training(name: str, spec_values: dict[str, Any], count: int, rounds: int = 3) -> Row:

@@ -225,7 +225,8 @@ def test_the_best_are_trained_again_for_longer_and_must_then_keep_the_rule(squar
     starts = (squares.SMALL + "epochs = 1\n", squares.SMALLER + "epochs = 1\n")
     path = squares.write_study(squares_copy / "finish.toml", *starts, trials=2)
     text = path.read_text().replace("accuracy_percent = 60", "accuracy_percent = 99.9").replace("[4, 4]", "[1, 4]")
-    path.write_text(text + "\n[finish]\ncandidates = 1\nepochs = 8\npoints_per_doubling = 100\nquantization = [\"int8\"]\n")
+    finish = 'candidates = 1\nepochs = 8\npoints_per_doubling = 100\nquantization = ["int8"]\n'
+    path.write_text(f"{text}\n[finish]\n{finish}")
     study = run_study(squares.read(path), load(str(squares_copy / "squares.npz")), squares.silent())
     small, smaller, finalist, *formats = study.get_trials()
     assert finalist.params == smaller.params  # the better one of both
@@ -233,7 +234,6 @@ def test_the_best_are_trained_again_for_longer_and_must_then_keep_the_rule(squar
     assert (smaller.user_attrs["spec"]["epochs"], finalist.user_attrs["spec"]["epochs"]) == (1, 8)
     assert len(finalist.intermediate_values) == 8
     assert [trial.user_attrs["spec"]["quantization"] for trial in formats] == ["int8"]
-    assert all("train and convert" not in trial.user_attrs["seconds"] or len(trial.intermediate_values) == 8 for trial in formats)
     assert finalist.user_attrs["spec"]["parent"]["epochs"] == 1  # it goes on from what the search had trained
     assert small.user_attrs["constraint"] < small.user_attrs["shortfall"] - 100 * 3  # three doublings and a bit
     assert finalist.user_attrs["constraint"] == finalist.user_attrs["shortfall"]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import bench_roads
 import models
@@ -280,11 +280,11 @@ def test_a_folder_appears_whole_or_not_at_all(where: str, folder: Path, monkeypa
     place, rename = folder / "results" / "small", Path.rename
     (place / "model.tflite").write_bytes(b"old")
 
-    def full(*_: object) -> None:
+    def full(*_: object) -> NoReturn:
         raise OSError("disk full")
 
     def once(path: Path, to: Path) -> Path:
-        return rename(path, to) if path.name != "new" else full() or path
+        return full() if path.name == "new" else rename(path, to)
 
     with monkeypatch.context() as broken:
         broken.setattr(*(Path, "rename", once) if where == "second rename" else (where, full))

@@ -1,0 +1,79 @@
+"""The end of a search: its most promising candidates, trained on for longer and tried in every format."""
+
+import time
+
+import optuna
+
+from search.bench import Bench
+from search.loop import optimize
+from search.storage import FINALIST, FORMAT, OUT_OF_TIME, best_value, is_close, is_finalist
+
+QAT_LOSS = 0.5
+"""Points of accuracy that quantization after training may cost before training is made aware of it."""
+
+
+def train_finalists(study: optuna.Study, bench: Bench) -> None:
+    """The best candidates of the search once more, trained for longer, one after the other and each in all formats."""
+    finish = bench.config.finish
+    while len(finalists(study)) < finish.candidates and bench.deadline_s > time.monotonic() and enqueue_finalist(study):
+        train_waiting_finalists(study, bench)
+        for origin, (first, *others) in finalists(study).items():
+            for quantization in [] if others else _other_formats(first, finish.quantization):
+                study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
+        train_waiting_finalists(study, bench)
+
+
+def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[str]) -> list[str]:
+    """The formats to try a trained finalist in; quantization-aware training where int8 costs more than QAT_LOSS."""
+    about = trial.user_attrs
+    if "candidate" not in about:
+        return []
+    used, curve = about["spec"]["quantization"], trial.intermediate_values
+    loss = curve[max(curve)] - about["candidate"]["accuracy_percent"]
+    aware = used == "int8" and loss > QAT_LOSS
+    return [name for name in formats if name != used and (aware or name != "qat_int8")]
+
+
+def train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
+    """Run the finalists that were asked for and not run: of this run, or of one that was stopped among them."""
+
+    def left() -> int:
+        waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
+        return sum(map(is_finalist, waiting))
+
+    optimize(study, bench, left)
+
+
+def finalists(study: optuna.Study) -> dict[int, list[optuna.trial.FrozenTrial]]:
+    """The finalists' trials by the trial that each of them began with; not those that the budget's end cut off."""
+    found: dict[int, list[optuna.trial.FrozenTrial]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        if is_finalist(trial) and not trial.user_attrs.get("reason", "").startswith(OUT_OF_TIME):
+            found.setdefault(trial.user_attrs[FINALIST], []).append(trial)
+    return found
+
+
+def enqueue_finalist(study: optuna.Study) -> bool:
+    """Ask for the most promising candidate once more, to be trained to its end; whether there was one.
+
+    What the finalists so far had more, or less, than was predicted of them is expected of the next one too.
+    """
+    trials = study.get_trials(deepcopy=False)
+    asked = finalists(study)
+    surprises = [
+        trials[origin].user_attrs["constraint"] - tries[0].user_attrs["shortfall"]
+        for origin, tries in asked.items()
+        if "shortfall" in tries[0].user_attrs
+    ]
+    surprise = sum(surprises) / len(surprises) if surprises else 0.0
+    bar = best_value(study)
+    maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE
+    complete = [t for t in trials if t.state == optuna.trial.TrialState.COMPLETE and not is_finalist(t)]
+    for trial in sorted(complete, key=lambda trial: trial.value or 0.0, reverse=maximise):
+        value = trial.value or 0.0
+        if bar is not None and not is_close(value, bar) and (value > bar) != maximise:
+            return False  # neither this one nor those behind it can win
+        if trial.number not in asked and trial.user_attrs["constraint"] <= surprise:
+            study.enqueue_trial(trial.params, user_attrs={FINALIST: trial.number})
+            return True
+    return False
