@@ -1,6 +1,7 @@
 """The end of a search: its most promising candidates, trained on for longer and tried in every format."""
 
 import time
+from collections.abc import Callable
 
 import optuna
 
@@ -12,15 +13,25 @@ QAT_LOSS = 0.5
 """Points of accuracy that quantization after training may cost before training is made aware of it."""
 
 
-def train_finalists(study: optuna.Study, bench: Bench) -> None:
-    """The best candidates of the search once more, trained for longer, one after the other and each in all formats."""
-    finish = bench.config.finish
-    while len(finalists(study)) < finish.candidates and bench.deadline_s > time.monotonic() and enqueue_finalist(study):
-        train_waiting_finalists(study, bench)
-        for origin, (first, *others) in finalists(study).items():
-            for quantization in [] if others else _other_formats(first, finish.quantization):
-                study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
-        train_waiting_finalists(study, bench)
+def finish(study: optuna.Study, bench: Bench, search_on: Callable[[], bool]) -> None:
+    """Train on the most promising candidate, and the next, until the budget ends, each in all formats.
+
+    Where none is promising, `search_on()` runs one more trial of the search, or says that none is left: what a
+    finalist has learnt makes others promising that descend from it.
+    """
+    wanted = bench.config.finish
+    while wanted.candidates and bench.deadline_s > time.monotonic():
+        before = finalists(study)
+        if len(before) < wanted.candidates and enqueue_finalist(study):
+            train_waiting_finalists(study, bench)
+            for origin, (first, *others) in finalists(study).items():
+                for quantization in [] if others else _other_formats(first, wanted.quantization):
+                    study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
+            train_waiting_finalists(study, bench)
+            if len(finalists(study)) == len(before):  # cut off by the budget's end
+                return
+        elif not search_on():
+            return
 
 
 def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[str]) -> list[str]:

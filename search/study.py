@@ -29,7 +29,7 @@ from search.bounds import required_percent
 from search.cache import Cache
 from search.candidate import accuracy_percent
 from search.config import StudyConfig
-from search.finalists import train_finalists, train_waiting_finalists
+from search.finalists import finish, train_waiting_finalists
 from search.loop import UNITS, optimize
 from search.mutate import propose
 from search.progress import Progress
@@ -84,7 +84,6 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.
         progress.begin()
         train_waiting_finalists(study, bench)  # of a run that was stopped among them
         _search(study, bench)
-        train_finalists(study, bench)
         try:
             _compare(study, bench, base_model)
         except InvalidMeasurementError as error:  # what was found is no worse for it, and is reported all the same
@@ -152,18 +151,25 @@ def _base_model(bench: Bench) -> bytes:
 
 
 def _search(study: optuna.Study, bench: Bench) -> None:
-    """Trials until the budget ends, less what the finalists need."""
-    finish = bench.config.finish
-    kept_s = finish.share * bench.config.budget.minutes * 60 if finish.candidates else 0.0
+    """Trials and finalists until the budget ends: the search alone at first, then finalists come before it."""
+    rng = np.random.default_rng()  # unseeded like the sampler: a resumed study must not ask for the same again
+    kept_s = bench.config.finish.share * bench.config.budget.minutes * 60 if bench.config.finish.candidates else 0.0
 
     def left() -> int:
         done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
         counted = [trial for trial in done if ASKED_AGAIN not in trial.user_attrs and not is_finalist(trial)]
         return bench.config.budget.trials - len(counted)
 
-    rng = np.random.default_rng()  # unseeded like the sampler: a resumed study must not ask for the same again
-    shorter = replace(bench, deadline_s=bench.deadline_s - kept_s)
-    optimize(study, shorter, left, lambda: propose(study, bench.config, rng))
+    def propose_next() -> None:
+        propose(study, bench.config, rng)
+
+    def one_more() -> bool:
+        once = iter([left()])
+        optimize(study, bench, lambda: next(once, 0), propose_next)
+        return left() > 0
+
+    optimize(study, replace(bench, deadline_s=bench.deadline_s - kept_s), left, propose_next)
+    finish(study, bench, one_more)
 
 
 def _compare(study: optuna.Study, bench: Bench, base: bytes) -> None:

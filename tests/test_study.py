@@ -209,7 +209,7 @@ def test_a_broken_rig_stops_the_study_with_the_first_reason_and_nothing_is_lost(
     config = squares.read(squares.write_study(squares_copy / "broken.toml", *starts, trials=2))
     data = load(str(squares_copy / "squares.npz"))
     shutil.rmtree(squares_copy / "runs" / "cache" / "structure")
-    monkeypatch.setattr("search.study.RIG_PAUSE_S", 0.0)
+    monkeypatch.setattr("search.loop.RIG_PAUSE_S", 0.0)
     with monkeypatch.context() as broken:
         broken.setattr("search.study.open_rig", lambda device, meter, tell: Broken(edge.open_meter(meter)))
         with pytest.raises(edge.EdgeError, match="the rig failed 3 times in a row; first: no reading for 1.0 s"):

@@ -275,7 +275,7 @@ def test_a_folder_of_somebody_else_is_left_alone(folder: Path) -> None:
     assert [path.name for path in place.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("where", ["search.winner._write_page", "search.winner.write_csv", "second rename"])
+@pytest.mark.parametrize("where", ["search.winner._write_page", "search.winner.write_csv", "pathlib.Path.rename"])
 def test_a_folder_appears_whole_or_not_at_all(where: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, rename = folder / "results" / "small", Path.rename
     (place / "model.tflite").write_bytes(b"old")
@@ -287,7 +287,7 @@ def test_a_folder_appears_whole_or_not_at_all(where: str, folder: Path, monkeypa
         return full() if path.name == "new" else rename(path, to)
 
     with monkeypatch.context() as broken:
-        broken.setattr(*(Path, "rename", once) if where == "second rename" else (where, full))
+        broken.setattr(where, once if where == "pathlib.Path.rename" else full)
         with pytest.raises(OSError, match="disk full"):
             keep()
     assert (place / "model.tflite").read_bytes() == b"old"
