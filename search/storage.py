@@ -133,9 +133,16 @@ def is_close(value: float | None, to: float | None) -> bool:
 
 
 def best_trials(study: optuna.Study, *, promising: bool = False) -> list[optuna.trial.FrozenTrial]:
-    """The trials that keep the rule, or, `promising`, are predicted to after longer training; the best first."""
+    """The trials that keep the rule, or, `promising`, are predicted to after longer training; the best first.
+
+    What became of a candidate as a finalist stands in for what was predicted of it.
+    """
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    kept = [trial for trial in complete if trial.user_attrs["constraint" if promising else "shortfall"] <= 0]
+    if promising:
+        decided = {trial.user_attrs[FINALIST] for trial in complete if is_finalist(trial)}
+        kept = [t for t in complete if t.user_attrs["constraint"] <= 0 and t.number not in decided]
+    else:
+        kept = [trial for trial in complete if trial.user_attrs["shortfall"] <= 0]
     maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE
     return sorted(kept, key=lambda trial: trial.value or 0.0, reverse=maximise)
 
