@@ -1,11 +1,9 @@
 """The best of a study as a folder for the repository: the measured bytes, what they are, and how they were found.
 
-Nothing in the folder names the machine it was found on: no host, no user, no absolute path.
+But for the text of the study file, nothing in it names a machine or a user.
 """
 
 import json
-import platform
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,11 +36,6 @@ NO_CHARTS = """window.Plotly = {newPlot: (name) => {
 }};"""
 """Stands in the page where plotly.js was: 4.8 MB, the same in every report."""
 
-_HOME = re.compile(r"(?<![\w.])/(?:(?:home|Users)/[^\s/\"',;:()]+|root)(?=[/\s\"',;:()]|$)")
-_REMOTE = re.compile(r"\b(ssh|rpyc|smartpower\d|replay)://[^\s\"',;()]+")
-_PATH = re.compile(r"(?<![\w.)\]~])(?<!:/)(?:/[^\s/\"',;:()\[\]]+)+")
-_ADDRESS = re.compile(r"[\w.-]+@[\w.-]+")
-
 
 def write_results(
     folder: Path, study_file: Path, study: optuna.Study, config: StudyConfig, results: StudyResults
@@ -62,8 +55,7 @@ def write_results(
         raise UsageError(f"{folder} is there and holds no {RESULT}; name a new folder, or one of an earlier call")
     trial = study.get_trials(deepcopy=False)[number]
     model = _model(config.folder / "artifacts" / trial.user_attrs["artifact model.tflite"], best.sha256)
-    clean = _cleaner(study)
-    shown = _without_machine(results, study, clean)
+    shown = _without_machine(results, study)
     about = {
         "name": results.name,
         "road": results.road,
@@ -83,7 +75,7 @@ def write_results(
         "time": _time(study, results, base.latency_ms),
         "command": f"thrones run {_inside(study_file)}",
         "versions": {name: _version(name) for name in ("thrones", "optuna", "tensorflow")},
-        "study": clean(study_file.read_text(encoding="utf-8")),
+        "study": study_file.read_text(encoding="utf-8"),
     }
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as unfinished:
@@ -162,33 +154,24 @@ def _time(study: optuna.Study, results: StudyResults, base_ms: float) -> dict[st
     return about
 
 
-def _cleaner(study: optuna.Study) -> Callable[[str], str]:
-    """What takes hosts, users and absolute paths out of a text; of a path its last name stays."""
-    environments = [study.user_attrs.get("environment", {})]
-    environments += [study.user_attrs["comparison"][name]["measurement"]["environment"] for name in ("base", "best")]
-    hosts = {name for name in (platform.node(), *(each.get("host") for each in environments)) if name}
-    words = "|".join(re.escape(host) for host in sorted(hosts - {"localhost"}, key=len, reverse=True))
-    host = re.compile(rf"(?<![\w.-])(?:{words or '(?!)'})(?![\w-])")
-
-    def clean(text: str) -> str:
-        text = _ADDRESS.sub("host", _REMOTE.sub(r"\1://", _HOME.sub("~", text)))
-        return host.sub("host", _PATH.sub(lambda path: path[0].rsplit("/", 1)[1], text))
-
-    return clean
-
-
-def _without_machine(results: StudyResults, study: optuna.Study, clean: Callable[[str], str]) -> StudyResults:
-    """The same without what names the machine; device, meter and environment are those of the comparison."""
+def _without_machine(results: StudyResults, study: optuna.Study) -> StudyResults:
+    """The same without what names a machine or a user: hosts, paths, and the reasons of faults, which speak of both."""
     measured = study.user_attrs["comparison"]["best"]["measurement"]
-    environment = {key: value for key, value in measured["environment"].items() if key != "host"}
     return replace(
         results,
-        data_source=clean(results.data_source),
-        device=clean(measured["device"]),
-        meter=clean(measured["meter"]),
-        environment={key: clean(value) if isinstance(value, str) else value for key, value in environment.items()},
-        trials=tuple(replace(trial, reason=clean(trial.reason)) for trial in results.trials),
+        data_source=results.data,
+        device=_kind(measured["device"]),
+        meter=measured["meter"] if measured["estimated"] else _kind(measured["meter"]),
+        environment={key: value for key, value in measured["environment"].items() if key != "host"},
+        trials=tuple(
+            trial if trial.state in ("COMPLETE", "PRUNED") else replace(trial, reason="") for trial in results.trials
+        ),
     )
+
+
+def _kind(url: str) -> str:
+    """`ssh:` of ssh://pi@raspberrypi.local: what it is, not which."""
+    return url.split(":")[0] + ":"
 
 
 def _inside(path: Path) -> str:
