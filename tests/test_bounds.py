@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge
-from search.bounds import holding_probability, is_better, objective, reachable_percent, required_percent
+from search.bounds import (
+    FREE_LEAST,
+    FREE_SLACK,
+    best_case_of,
+    gain_to_come,
+    holding_probability,
+    is_better,
+    objective,
+    reachable_percent,
+    required_percent,
+)
 
 HERE = edge.Environment("pi", "aarch64", "A53", 4, "Linux", "3.11", "litert", None, None, None, None, None)
 
@@ -117,3 +127,22 @@ def test_nothing_is_known_before_the_third_epoch_and_all_after_the_last() -> Non
         assert reachable_percent(curve, epochs) == 100.0
     assert reachable_percent([1.0], 1) == 1.0
     assert reachable_percent([50.0, 71.0], 2) == 71.0
+
+
+@pytest.mark.parametrize(("road", "power"), [("latency", 1), ("energy", 1), ("fom", -2)])
+@given(st.integers(1_000, 10**8), st.lists(st.integers(1_000, 10**8), min_size=FREE_LEAST, max_size=FREE_LEAST))
+def test_no_structure_is_given_up_for_arithmetic_that_one_as_fast_as_any_could_do(
+    road: str, power: int, macs: int, others: list[int]
+) -> None:
+    measured = [(other, (other / 1e4) ** power) for other in others]  # all at one speed
+    best = best_case_of(road, macs, measured)
+    assert best is not None
+    assert best == pytest.approx((macs / 1e4 / FREE_SLACK) ** power)
+    assert is_better(road, best, (macs / 1e4) ** power)
+    assert best_case_of(road, macs, measured[1:]) is None
+
+
+def test_accuracy_to_come_grows_evenly_with_doublings() -> None:
+    assert gain_to_come(40, 40, 2.0) == 2.0
+    assert gain_to_come(5, 35, 2.0) == 6.0
+    assert gain_to_come(0, 0, 2.0) == 0.0

@@ -1,0 +1,126 @@
+"""Whose weights a candidate begins with, and how the best are changed into new candidates."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from compress.spec import CompressionSpec
+from search.config import Finish, Space, StudyConfig
+from search.finalists import enqueue_finalist, finalists
+from search.lineage import FARTHEST, descend, distance
+from search.mutate import mutate, propose
+from search.space import suggest
+from search.storage import FINALIST, best_trial, best_trials
+
+DROPPED = (0, *range(4, 13))
+SPACE = Space(round_to=[1, 4], stem_stride=[1, 2, 4], epochs=(4, 4), distill_weight=(0.0, 0.0))
+CONFIG = StudyConfig(name="test", road="latency", space=SPACE, finish=Finish(candidates=3))
+SPEC = CompressionSpec((0.5, 0.0, 0.75, 0.5, 0.625, *(0.0,) * 9), dropped_blocks=DROPPED, stem_stride=2, epochs=4)
+
+
+def thinner(share: float) -> CompressionSpec:
+    """SPEC with fewer channels in its last block."""
+    return replace(SPEC, fractions=(*SPEC.fractions[:4], share, *(0.0,) * 9))
+
+
+def test_the_nearest_trained_candidate_is_the_parent() -> None:
+    near, far, deeper = thinner(0.7), thinner(0.9), replace(SPEC, dropped_blocks=DROPPED[1:])
+    child = descend(thinner(0.75), [far, replace(near, quantization="int8", ends="int8"), deeper])
+    assert child == replace(thinner(0.75), parent=near)  # its training, whatever format it was converted to
+    assert child.all_epochs == 8
+    assert descend(SPEC, [deeper]) == SPEC  # another depth: from the base
+    thin = replace(SPEC, fractions=(0.95,) * 14)
+    assert distance(thin.architecture(), SPEC.architecture()) > FARTHEST
+    assert descend(thin, [SPEC]).parent is None
+
+
+def test_the_same_architecture_needs_no_training_again() -> None:
+    trained = replace(SPEC, parent=thinner(0.5))
+    asked = replace(SPEC, quantization="int8", ends="int8", epochs=9)
+    assert descend(asked, [trained]) == replace(trained, quantization="int8", ends="int8")
+    aware = replace(SPEC, quantization="qat_int8")
+    assert descend(aware, [trained]) == aware  # trained as a whole
+    assert descend(SPEC, [aware]) == SPEC
+
+
+def test_distance_counts_widths_and_strides() -> None:
+    shape = SPEC.architecture()
+    assert distance(shape, shape) == 0
+    assert distance(shape, replace(shape, stem_width=2 * shape.stem_width)) == pytest.approx(math.log(2))
+    assert distance(shape, replace(shape, stem_stride=4)) == 0.5
+
+
+def trial(spec: CompressionSpec, value: float, constraint: float, **attrs: Any) -> optuna.trial.FrozenTrial:
+    """A complete trial; it falls short of the rule by 3 points more than is predicted."""
+    about = {"spec": spec.to_dict(), "constraint": constraint, "shortfall": constraint + 3, **attrs}
+    about.setdefault("candidate", {"accuracy_percent": 71.8 - about["shortfall"]})
+    return optuna.trial.create_trial(value=value, user_attrs=about)
+
+
+def study_of(*trials: optuna.trial.FrozenTrial) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study()
+    study.add_trials(trials)
+    return study
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_proposal_is_new_and_within_the_space(seed: int) -> None:
+    study = study_of(trial(SPEC, 1.0, -1.0), trial(thinner(0.7), 2.0, -1.0))
+    rng = np.random.default_rng(seed)
+    for _ in range(5):
+        propose(study, CONFIG, rng)
+    waiting = study.get_trials(states=(optuna.trial.TrialState.WAITING,))
+    assert len(waiting) == 1  # nothing is proposed while something waits
+    asked = suggest(study.ask(), SPACE, 0.05)
+    known = (SPEC.architecture(), thinner(0.7).architecture())
+    assert asked.architecture() not in known or asked.quantization == "int8"
+
+
+def test_mutations_reach_every_kind_of_change() -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        try:
+            found.append(mutate(SPEC, CONFIG, rng))
+        except ValueError:  # nonsense, such as no block at all: the caller tries again
+            continue
+    shapes = [spec.architecture() for spec in found]
+    assert {len(shape.blocks) for shape in shapes} >= {2, 3, 4}
+    assert {shape.stem_stride for shape in shapes} == {1, 2, 4}
+    assert {spec.quantization for spec in found} == {"float32", "int8"}
+    assert {spec.round_to for spec in found} == {1, 4}
+    assert len({tuple(block.stride for block in shape.blocks) for shape in shapes}) > 3
+
+
+def test_without_a_promising_candidate_the_least_short_is_changed() -> None:
+    short, hopeless = trial(SPEC, 9.0, 1.0), trial(replace(SPEC, stem_stride=4), 1.0, 30.0)
+    study = study_of(short, *[hopeless] * 3)
+    rng = np.random.default_rng(1)
+    while not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
+        propose(study, CONFIG, rng)
+    empty = study_of()
+    propose(empty, CONFIG, rng)
+    assert empty.get_trials() == []
+
+
+def test_finalists_are_asked_for_by_their_promise_and_correct_it() -> None:
+    study = study_of(trial(SPEC, 1.0, 0.5), trial(SPEC, 2.0, -0.4), trial(SPEC, 3.0, -2.0))
+    assert enqueue_finalist(study)
+    (first,) = finalists(study)
+    assert first == 1  # the first falls short even of what is predicted
+    study = study_of(*study.get_trials()[:3], trial(SPEC, 2.1, 0.6, **{FINALIST: 1, "shortfall": 0.6}))
+    assert [t.number for t in best_trials(study, promising=True)] == [2]  # the finalist missed: so does its candidate
+    assert enqueue_finalist(study)  # a point less than predicted is expected of the next, which has two to spare
+    assert list(finalists(study)) == [1, 2]
+    assert not enqueue_finalist(study)
+
+
+def test_of_those_that_tie_the_most_accurate_is_the_best() -> None:
+    close = [trial(SPEC, value, -5.0, shortfall=short) for value, short in ((1.0, -0.1), (1.019, -0.9), (1.03, -2.0))]
+    best = best_trial(study_of(*close))
+    assert best is not None and best.number == 1
