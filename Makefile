@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test test-arm64 check bench bench-roads training-table clean
+.PHONY: help run test test-arm64 check bench bench-roads training-table candidates sampler-comparison ablation clean
 
 help:
 	@echo "make run         create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
@@ -11,7 +11,10 @@ help:
 	@echo "make check       create .venv, install, ruff and mypy --strict"
 	@echo "make bench       create .venv, install, measure the speed of thrones itself: a table and bench.json"
 	@echo "make bench-roads create .venv, install, measure the winners in studies/results again, against their targets"
-	@echo "make training-table  train one small network in many ways: studies/results/training.csv (an hour)"
+	@echo "make training-table  train one small network in many ways: studies/results/training.csv (half an hour)"
+	@echo "make candidates RUNS=\"runs/latency ...\"  add what studies measured to studies/results/candidates.csv"
+	@echo "make sampler-comparison  compare samplers on that table: studies/results/samplers.* (OPTIONS=\"--seeds 5\")"
+	@echo "make ablation    four searches, each with one part more: studies/results/ablation.csv (half an hour)"
 	@echo "make clean       remove .venv, runs and build"
 
 # Made again when pyproject.toml changes; python3 of the user, 3.10 to 3.13.
@@ -45,6 +48,15 @@ bench-roads: $(BIN)/.installed
 
 training-table: $(BIN)/.installed
 	$(BIN)/python tests/training_table.py
+
+candidates: $(BIN)/.installed
+	$(BIN)/python tests/candidates.py $(RUNS)
+
+sampler-comparison: $(BIN)/.installed
+	$(BIN)/python tests/sampler_comparison.py $(OPTIONS)
+
+ablation: $(BIN)/.installed
+	$(BIN)/python tests/ablation.py
 
 clean:
 	rm -rf .venv runs build
