@@ -13,7 +13,7 @@ help:
 	@echo "make bench-roads create .venv, install, measure the winners in studies/results again, against their targets"
 	@echo "make training-table  train one small network in many ways: studies/results/training.csv (half an hour)"
 	@echo "make candidates RUNS=\"runs/latency ...\"  add what studies measured to studies/results/candidates.csv"
-	@echo "make sampler-comparison  compare samplers on that table: studies/results/samplers.* (OPTIONS=\"--seeds 5\")"
+	@echo "make sampler-comparison  compare samplers on that table: studies/results/samplers.* (OPTIONS=\"--seeds 4\")"
 	@echo "make ablation    four searches, each with one part more: studies/results/ablation.csv (half an hour)"
 	@echo "make clean       remove .venv, runs and build"
 
