@@ -278,7 +278,7 @@ def main() -> None:
     (RESULTS / "samplers.json").write_text(json.dumps(about, indent=1) + "\n")
     title = (
         f"Best latency [us] at {REQUIRED_PERCENT} % and more over {TRIALS} trials on a surrogate of {len(table)} "
-        f"candidates; median and range of {seeds} seeds; grey: {OURS}"
+        f"candidates; median and range of up to {seeds} seeds; grey: {OURS}"
     )
     (RESULTS / "samplers.svg").write_text(chart(runs, title))
     print(f"wrote samplers.csv, samplers.json and samplers.svg to {RESULTS}")
