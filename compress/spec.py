@@ -82,10 +82,9 @@ class CompressionSpec:
             )
         if len(self.dropped_blocks) == len(BASE.blocks):
             raise UsageError("all 13 blocks are dropped; at least one must stay")
-        if self.parent is not None and len(self.parent.dropped_blocks) != len(self.dropped_blocks):
+        if self.parent is not None and len(self.parent.kept_blocks) != len(self.kept_blocks):
             raise UsageError(
-                f"a parent must have as many blocks: {13 - len(self.dropped_blocks)}, "
-                f"got {13 - len(self.parent.dropped_blocks)}"
+                f"a parent must have as many blocks: {len(self.kept_blocks)}, got {len(self.parent.kept_blocks)}"
             )
 
     def _normalise(self) -> None:

@@ -55,6 +55,10 @@ class Space(_Section):
     ends: str = "int8"
     threads: list[int] = Field(default=[1], min_length=1)
 
+    def ends_of(self, quantization: str) -> str:
+        """The dtype of input and output: `ends` for an integer model, floats for any other."""
+        return self.ends if quantization in ("int8", "qat_int8") else "float32"
+
     @model_validator(mode="after")
     def _ranges(self) -> "Space":
         low, high = self.fraction
@@ -170,7 +174,6 @@ class StudyConfig(_Section):
 
     def _spec(self, start: Start) -> CompressionSpec:
         fractions = start.fractions
-        integer = start.quantization in ("int8", "qat_int8")
         return CompressionSpec(
             fractions=tuple(fractions) if isinstance(fractions, list) else (fractions,) * PRUNED_LAYERS,
             round_to=start.round_to,
@@ -180,7 +183,7 @@ class StudyConfig(_Section):
             learning_rate=self.training.learning_rate,
             distill_weight=start.distill_weight,
             quantization=start.quantization,
-            ends=self.space.ends if integer else "float32",
+            ends=self.space.ends_of(start.quantization),
             threads=start.threads,
         )
 

@@ -74,7 +74,7 @@ def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator)
     values: dict[str, Any] = {**spec.to_dict(), **others, "parent": None}
     values["fractions"] = [0.0 if layer - 1 in dropped else f for layer, f in enumerate(fractions)]
     values["dropped_blocks"] = sorted(dropped)
-    values["ends"] = space.ends if values["quantization"] in ("int8", "qat_int8") else "float32"
+    values["ends"] = space.ends_of(values["quantization"])
     values["epochs"] = int(np.clip(spec.epochs, *space.epochs))
     return CompressionSpec.from_dict(values)
 

@@ -39,7 +39,7 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
         learning_rate=learning_rate,
         distill_weight=trial.suggest_float("distill_weight", *space.distill_weight, step=DISTILL_STEP),
         quantization=quantization,
-        ends=space.ends if quantization in ("int8", "qat_int8") else "float32",
+        ends=space.ends_of(quantization),
         threads=choose("threads", space.threads),
     )
 

@@ -91,7 +91,7 @@ def finalist_spec(trial: optuna.Trial, config: StudyConfig) -> CompressionSpec:
     found = trial.study.get_trials(deepcopy=False)[trial.user_attrs[FINALIST]]
     origin = CompressionSpec.from_dict(found.user_attrs["spec"])
     quantization = trial.user_attrs.get(FORMAT, origin.quantization)
-    ends = config.space.ends if quantization in ("int8", "qat_int8") else "float32"
+    ends = config.space.ends_of(quantization)
     parent = None if origin.quantization == "qat_int8" else weights_only(origin)
     return replace(origin, epochs=config.finish.epochs, parent=parent, quantization=quantization, ends=ends)
 

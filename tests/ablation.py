@@ -5,12 +5,11 @@ study files' own starts, and ends with finalists like any other. Writes studies/
 """
 
 import csv
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
+
+from pairs import run_in_pairs
 
 TABLE = Path(__file__).parents[1] / "studies" / "results" / "ablation.csv"
 MINUTES = 15
@@ -102,15 +101,7 @@ def main(folder: Path) -> None:
     """All four, two at a time."""
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     TABLE.write_text(",".join(COLUMNS) + "\n")
-    waiting = list(range(len(PARTS) + 1))
-    running: list[subprocess.Popen[bytes]] = []
-    while waiting or running:
-        while waiting and len(running) < 2:
-            level = waiting.pop(0)
-            command = [sys.executable, __file__, str(level), str(folder / str(level))]
-            running.append(subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}))
-        time.sleep(1)
-        running = [process for process in running if process.poll() is None]
+    run_in_pairs(__file__, [[str(level), str(folder / str(level))] for level in range(len(PARTS) + 1)])
     print(TABLE.read_text())
 
 

@@ -6,12 +6,12 @@ an accuracy on 5,000 validation images is 0.6 points.
 """
 
 import csv
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from pairs import run_in_pairs
 
 TABLE = Path(__file__).parents[1] / "studies" / "results" / "training.csv"
 FIRST: dict[str, Any] = {
@@ -98,14 +98,7 @@ def main() -> None:
         TABLE.write_text(",".join(COLUMNS) + "\n")
     with TABLE.open() as file:
         known = {row["way"] for row in csv.DictReader(file)}
-    waiting = [way for way in WAYS if way not in known]
-    running: list[subprocess.Popen[bytes]] = []
-    while waiting or running:
-        while waiting and len(running) < 2:
-            command = [sys.executable, __file__, waiting.pop(0)]
-            running.append(subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}))
-        time.sleep(1)
-        running = [process for process in running if process.poll() is None]
+    run_in_pairs(__file__, [[way] for way in WAYS if way not in known])
     print(TABLE.read_text())
 
 
