@@ -1,5 +1,8 @@
 """What the trials of one run share."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -11,11 +14,15 @@ from optuna.artifacts import FileSystemArtifactStore
 
 from compress.convert import Converter
 from compress.data import Dataset
+from compress.errors import UsageError
 from compress.hashing import arrays_key
 from compress.network import Weights, build
 from compress.spec import CompressionSpec
+from compress.tf import limit_threads
 from compress.train import logits
-from edge import Device, MeasurePlan
+from edge import Device, MeasurePlan, open_rig, plan_for
+from search.base import base_weights
+from search.bounds import required_percent
 from search.cache import Cache
 from search.config import StudyConfig
 from search.progress import Progress
@@ -28,7 +35,8 @@ class Bench:
     config: StudyConfig
     data: Dataset
     base: Weights
-    required_percent: float
+    rule_percent: float
+    required_percent: float  # on the validation images
     plan: MeasurePlan
     deadline_s: float  # time.monotonic() at which the budget ends
     converter: Converter
@@ -51,16 +59,51 @@ class Bench:
     @cached_property
     def teacher_logits(self) -> NDArray[np.float32]:
         """The base's answers to the training images, float32 (N, 10); computed once for all studies."""
-        key = ("teacher", self.base_key, self.data.key)
-        stored = self.cache.get(*key)
-        if stored is None:
-            self.progress.phase("the base's answers to the training images")
-            network = base_network(self.base)
-            buffer = BytesIO()
-            np.save(buffer, logits(network, self.data.train[0]))
-            stored = buffer.getvalue()
-            self.cache.put(stored, *key)
-        return np.asarray(np.load(BytesIO(stored)), dtype=np.float32)
+        return answers(self.base, self.data, self.cache, self.progress)
+
+
+@contextmanager
+def open_bench(config: StudyConfig, data: Dataset, progress: Progress, cache: Cache) -> Iterator[Bench]:
+    """The bench of a study, device and converter opened; the budget's clock starts when all is ready.
+
+    Raises UsageError for a road that needs a meter, EdgeError when device or meter cannot be opened.
+    """
+    with Converter() as converter, open_rig(config.device, config.meter, progress.phase) as device:
+        if config.road != "latency" and not device.measures_power:
+            raise UsageError(f"road {config.road} needs a meter, {config.device} has none: name one with --meter")
+        (config.folder / "artifacts").mkdir(parents=True, exist_ok=True)
+        if config.training.threads:
+            limit_threads(config.training.threads)
+        base = base_weights(data, cache, progress, config.base)
+        rule = data.rule_percent if config.rule.accuracy_percent is None else config.rule.accuracy_percent
+        counted = len(data.validation[0]), len(data.test[0])
+        yield Bench(
+            config=config,
+            data=data,
+            base=base,
+            rule_percent=rule,
+            required_percent=required_percent(rule, config.rule.margin_sigmas, *counted),
+            plan=plan_for(config.measure.search, device.shortest_window_s),
+            deadline_s=time.monotonic() + config.budget.minutes * 60,
+            converter=converter,
+            device=device,
+            cache=cache,
+            artifacts=FileSystemArtifactStore(str(config.folder / "artifacts")),
+            progress=progress,
+        )
+
+
+def answers(base: Weights, data: Dataset, cache: Cache, progress: Progress) -> NDArray[np.float32]:
+    """The logits that the base gives for the training images, float32 (N, 10), from the cache or now."""
+    key = ("teacher", arrays_key(base), data.key)
+    stored = cache.get(*key)
+    if stored is None:
+        progress.phase("the base's answers to the training images")
+        buffer = BytesIO()
+        np.save(buffer, logits(base_network(base), data.train[0]))
+        stored = buffer.getvalue()
+        cache.put(stored, *key)
+    return np.asarray(np.load(BytesIO(stored)), dtype=np.float32)
 
 
 def base_network(base: Weights) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from compress.audit import audit
 from compress.convert import CALIBRATED, ConversionJob
+from compress.hashing import arrays_key
 from compress.network import Weights, build
 from compress.prune import inherit, resize
 from compress.quantize import quantization_aware
@@ -83,15 +84,7 @@ def obtain(
         values = json.loads(about)
         return Candidate(model, values["operators"], values["accuracy_percent"], trained.curve)
     bench.progress.phase("converting")
-    model = bench.converter.convert(
-        ConversionJob(
-            spec.architecture(),
-            trained.weights,
-            spec.quantization,
-            spec.ends,
-            bench.data.calibration() if spec.quantization in CALIBRATED else None,
-        )
-    )
+    model = convert_trained(bench, spec, trained.weights)
     operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)
     bench.progress.phase("accuracy on the validation images")
     accuracy = accuracy_percent(bench.device, model, *bench.data.validation)
@@ -99,6 +92,14 @@ def obtain(
     bench.cache.put(model, "model", *key)
     bench.cache.put(about, "about", *key)
     return Candidate(model, operators, accuracy, trained.curve)
+
+
+def convert_trained(bench: Bench, spec: CompressionSpec, weights: Weights) -> bytes:
+    """The `.tflite` that the specification makes of its trained weights. Raises CandidateError."""
+    calibration = bench.data.calibration() if spec.quantization in CALIBRATED else None
+    return bench.converter.convert(
+        ConversionJob(spec.architecture(), weights, spec.quantization, spec.ends, calibration)
+    )
 
 
 @dataclass(frozen=True)
@@ -180,3 +181,16 @@ def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Cal
 def accuracy_percent(device: Device, model: bytes, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
     """Accuracy in percent of the saved bytes on the device."""
     return float(np.mean(device.predict(model, images) == labels) * 100)
+
+
+def test_accuracy_percent(bench: Bench, model: bytes) -> float:
+    """Accuracy in percent of the saved bytes on all test images, from the cache where they were run before."""
+    images, labels = bench.data.test
+    key = ("test accuracy", sha256(model).hexdigest(), arrays_key((images, labels)), bench.device_key)
+    stored = bench.cache.get(*key)
+    if stored is not None:
+        return float(json.loads(stored))
+    bench.progress.phase(f"accuracy on all {len(images):,} test images")
+    value = accuracy_percent(bench.device, model, images, labels)
+    bench.cache.put(json.dumps(value).encode(), *key)
+    return value

@@ -133,6 +133,31 @@ class Finish(_Section):
         return self
 
 
+class Grid(_Section):
+    """Every combination is one trial, in place of a search: Tables 1 and 2 of the competition.
+
+    A fraction of 0 is the base itself and is not fine-tuned. More epochs go on from the fewer ones of the list, each
+    leg with its own cosine decay (warm restarts, Loshchilov and Hutter 2017).
+    """
+
+    fraction: list[float] = Field(min_length=1)
+    epochs: list[int] = Field(min_length=1)
+    quantization: list[str] = Field(default=["float32"], min_length=1)
+    distill_weight: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> "Grid":
+        for fraction in self.fraction:
+            if not 0 <= fraction < 1:
+                raise ValueError(f"a fraction must be >= 0 and < 1, got {fraction}; at least one channel stays")
+        if min(self.epochs) < 0:
+            raise ValueError(f"epochs must be >= 0, got {min(self.epochs)}")
+        _check_quantizations(self.quantization)
+        if "qat_int8" in self.quantization:
+            raise ValueError("quantization qat_int8 trains anew and shares no epochs; a grid takes the other formats")
+        return self
+
+
 class Start(_Section):
     """A specification to try first; `fractions` is one number for all layers or one for each."""
 
@@ -149,12 +174,14 @@ class Start(_Section):
 class StudyConfig(_Section):
     """One study file. `data` is cifar10, digits or the path of an .npz.
 
+    `base`: the .npz of the unpruned network, of `thrones import` or `pretrain`; None: the one that suits `data`.
     `otherwise`: the study file, beside this one, to run where CIFAR-10 is not at hand and cannot be downloaded.
     """
 
     name: str = ""
     road: Road
     data: str = "cifar10"
+    base: str | None = None
     device: str = "local:"
     meter: str = "estimate://4.8W"
     seed: int = Field(default=0, ge=0)
@@ -167,6 +194,7 @@ class StudyConfig(_Section):
     measure: Measure = Measure()
     finish: Finish = Finish()
     start: list[Start] = []
+    grid: Grid | None = None
 
     def starts(self) -> list[CompressionSpec]:
         """The specifications to try first. Raises UsageError when one of them is out of range."""
@@ -194,13 +222,21 @@ def load_config(path: Path, runs: Path = Path("runs")) -> StudyConfig:
     Raises UsageError with file, key, value and remedy.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_config(path.read_text(encoding="utf-8"), path, runs)
     except FileNotFoundError as error:
         known = ", ".join(sorted(str(other) for other in path.parent.glob("*.toml"))) or "none"
         raise UsageError(f"{path} does not exist; study files there: {known}") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no TOML: {error}") from error
+
+
+def parse_config(text: str, path: Path, runs: Path) -> StudyConfig:
+    """`load_config` of a file whose text is at hand; `path` names it. Raises UsageError likewise."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no TOML: {error}") from error
     values.setdefault("name", path.stem)
     values.setdefault("folder", runs / path.stem)

@@ -25,12 +25,14 @@ def optimize(
     bench: Bench,
     left: Callable[[], int],
     propose_next: Callable[[], object] = lambda: None,
+    run_one: Callable[[optuna.Trial, Bench], float] = run_trial,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
     """Run trials while `left()` says that there are some and the bench's deadline is not past.
 
-    Calls `propose_next()` before each. A fault costs its trial; what the rig or the machine is to blame for is asked
-    for again. Raises RigError after FAILURES_IN_A_ROW of the rig, and what is no fault of a trial.
+    Calls `propose_next()` before each, and `run_one(trial, bench)` for it. A fault costs its trial; what the rig or
+    the machine is to blame for is asked for again. Raises RigError after FAILURES_IN_A_ROW of the rig, and what is no
+    fault of a trial.
     """
     broken: list[UnavailableError] = []
     interrupts = Interrupts()
@@ -39,7 +41,7 @@ def optimize(
         started = time.monotonic()
         try:
             with interrupts.let_through():
-                value = run_trial(trial, bench)
+                value = run_one(trial, bench)
         except UnavailableError as error:
             broken.append(error)
             trial.set_user_attr(ASKED_AGAIN, ask_again(study, trial.number, once=False))

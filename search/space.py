@@ -1,13 +1,14 @@
 """The search space: Optuna's parameters to a specification and back. No other file calls `trial.suggest_*`."""
 
+from dataclasses import replace
 from typing import Any
 
 import optuna
 
 from compress.architecture import BASE
 from compress.errors import UsageError
-from compress.spec import CompressionSpec
-from search.config import Space, StudyConfig
+from compress.spec import PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
+from search.config import Grid, Space, StudyConfig
 
 LAYERS = ("stem", *(f"block{block}" for block in range(len(BASE.blocks))))
 DISTILL_STEP = 0.1
@@ -86,6 +87,38 @@ def starting_params(config: StudyConfig) -> list[dict[str, Any]]:
         return [params(spec, config.space) for spec in config.starts()]
     except UsageError as error:
         raise UsageError(f"study {config.name}: in [[start]]: {error}") from error
+
+
+def grid_params(grid: Grid) -> list[dict[str, Any]]:
+    """The parameters of every row of a grid, each fraction's epochs rising; a fraction of 0 has one row."""
+    return [
+        {"fraction": fraction, "epochs": epochs, "quantization": quantization}
+        for quantization in dict.fromkeys(grid.quantization)
+        for fraction in sorted(set(grid.fraction))
+        for epochs in (sorted(set(grid.epochs)) if fraction else [0])
+    ]
+
+
+def suggest_row(trial: optuna.Trial, config: StudyConfig, grid: Grid) -> CompressionSpec:
+    """The specification of a grid's row: the same fraction of every layer; its fewer epochs are its parents."""
+    # Ranges and all formats, not the grid's own values: Optuna lets no trial add a choice to those of another.
+    fraction = trial.suggest_float("fraction", 0.0, 1.0)
+    epochs = trial.suggest_int("epochs", 0, 10_000)
+    quantization = trial.suggest_categorical("quantization", QUANTIZATIONS)
+    plain = CompressionSpec(
+        fractions=(fraction,) * PRUNED_LAYERS,
+        learning_rate=config.training.learning_rate,
+        distill_weight=grid.distill_weight,
+    )
+    spec = _going_on(plain, epochs, grid.epochs)
+    return replace(spec, quantization=quantization, ends=config.space.ends_of(quantization))
+
+
+def _going_on(spec: CompressionSpec, epochs: int, others: list[int]) -> CompressionSpec:
+    """`spec` after so many epochs, the last of them after the next fewer ones among the others."""
+    fewer = max((other for other in others if other < epochs), default=0)
+    parent = _going_on(spec, fewer, others) if fewer else None
+    return replace(spec, epochs=epochs - fewer, parent=parent)
 
 
 def _tops(space: Space) -> list[tuple[str, float]]:

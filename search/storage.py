@@ -22,6 +22,10 @@ OUT_OF_TIME = "out of time"
 TIE = 0.02
 """Values closer than this share count as equal, and the more accurate candidate wins, as the rules of the competition
 have it. Medians of repeated measurements of one model vary by 1.4 % (`make bench`)."""
+RUN_OFF = 4
+"""So many of the best are measured again by the closing plan, which decides between them."""
+RUN_OFF_WITHIN = 0.06
+"""How far from the best value they may be: windows of a tenth of a second vary by 5 % on a shared machine."""
 FORMAT = "quantization"
 """The format in which a finalist is tried, where it is not its candidate's."""
 ASKED_AGAIN = "asked again"
@@ -120,16 +124,42 @@ def best_value(study: optuna.Study, *, promising: bool = False) -> float | None:
     return best[0].value if best else None
 
 
-def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
-    """The best of the trials that keep the rule, or None; the most accurate of those that tie with it."""
-    best = best_trials(study)
-    ties = [trial for trial in best if is_close(trial.value, best[0].value)]
+def best_trial(study: optuna.Study, decided: dict[int, float] | None = None) -> optuna.trial.FrozenTrial | None:
+    """The best of the trials that keep the rule, or None; the most accurate of those that tie with it.
+
+    Where the run-off has measured all contenders, its values (`decided`, or else those stored) decide instead of the
+    search's short measurements.
+    """
+    few, decided = contenders(study), run_off(study) if decided is None else decided
+    values = {trial.number: decided.get(trial.number) for trial in few}
+    if None in values.values():
+        few = best_trials(study)
+        values = {trial.number: trial.value for trial in few}
+    first = max if study.direction == optuna.study.StudyDirection.MAXIMIZE else min
+    best = first((value for value in values.values() if value is not None), default=None)
+    ties = [trial for trial in few if is_close(values[trial.number], best)]
     return max(ties, key=lambda trial: float(trial.user_attrs["candidate"]["accuracy_percent"]), default=None)
 
 
-def is_close(value: float | None, to: float | None) -> bool:
-    """Whether two values of a road tie."""
-    return value is not None and to is not None and abs(value - to) <= TIE * max(value, to)
+def contenders(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The best few trials that keep the rule, each model once, which a short measurement cannot tell apart."""
+    models: dict[str, optuna.trial.FrozenTrial] = {}
+    best = best_trials(study)
+    for trial in best:
+        if is_close(trial.value, best[0].value, RUN_OFF_WITHIN):
+            models.setdefault(trial.user_attrs["candidate"]["sha256"], trial)
+    return list(models.values())[:RUN_OFF]
+
+
+def run_off(study: optuna.Study) -> dict[int, float]:
+    """What the closing comparison's longer measurements gave, by the number of the trial."""
+    values: dict[str, float] = study.user_attrs.get("comparison", {}).get("run_off", {})
+    return {int(number): value for number, value in values.items()}
+
+
+def is_close(value: float | None, to: float | None, within: float = TIE) -> bool:
+    """Whether two values of a road tie, or are this near each other."""
+    return value is not None and to is not None and abs(value - to) <= within * max(value, to)
 
 
 def best_trials(study: optuna.Study, *, promising: bool = False) -> list[optuna.trial.FrozenTrial]:

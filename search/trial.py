@@ -62,7 +62,7 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: "Stopwatch") -> float:
     with clock.phase("structure"):
         bench.progress.phase("structure")
         measurement = measure_structure(bench, spec, plan)
-        _tell(trial, measurement)
+        tell(trial, measurement)
         best_case = objective(config.road, measurement, 100.0)
         trial.set_user_attr("structure", {"macs": macs, "best_case": best_case})
         wins = incumbent is None or is_better(config.road, best_case, incumbent)
@@ -78,8 +78,8 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: "Stopwatch") -> float:
     with clock.phase("measure"):
         bench.progress.phase("measuring")
         measurement = measure(bench, candidate.model, plan)
-    _tell(trial, measurement, candidate)
-    _attach(trial, bench, candidate, measurement)
+    tell(trial, measurement, candidate)
+    attach(trial, bench, candidate, measurement)
     shortfall = bench.required_percent - candidate.accuracy_percent
     trial.set_user_attr("shortfall", shortfall)
     trial.set_user_attr("constraint", shortfall - to_come)
@@ -122,10 +122,14 @@ def measure_structure(bench: Bench, spec: CompressionSpec, plan: MeasurePlan) ->
     return _remembered(bench.cache, key, anew)
 
 
-def measure(bench: Bench, model: bytes, plan: MeasurePlan) -> Measurement:
-    """Measure these very bytes on the device, or give what was measured before by the same plan."""
-    key = ("measurement", sha256(model).hexdigest(), plan.to_dict(), bench.device_key)
-    return _remembered(bench.cache, key, lambda: bench.device.measure(model, plan, bench.data.validation[0]))
+def measure(bench: Bench, model: bytes, plan: MeasurePlan, *, test: bool = False) -> Measurement:
+    """Measure these very bytes on the device, or give what was measured before by the same plan.
+
+    On the validation images, or, `test`, on passes over the test set.
+    """
+    images = bench.data.test[0] if test else bench.data.validation[0]
+    key = ("measurement", sha256(model).hexdigest(), plan.to_dict(), bench.device_key, *(["test"] if test else []))
+    return _remembered(bench.cache, key, lambda: bench.device.measure(model, plan, images))
 
 
 def _remembered(cache: Cache, key: tuple[Any, ...], anew: Callable[[], Measurement]) -> Measurement:
@@ -160,7 +164,8 @@ class Stopwatch:
             self._seconds[name] = round(time.monotonic() - started, 3)
 
 
-def _tell(trial: optuna.Trial, measurement: Measurement, candidate: Candidate | None = None) -> None:
+def tell(trial: optuna.Trial, measurement: Measurement, candidate: Candidate | None = None) -> None:
+    """Write what was measured, and the candidate where it is whole, into the trial."""
     trial.set_user_attr("measurement", json.loads(measurement.to_json()))
     if candidate is not None:
         about = {
@@ -172,7 +177,8 @@ def _tell(trial: optuna.Trial, measurement: Measurement, candidate: Candidate | 
         trial.set_user_attr("candidate", about)
 
 
-def _attach(trial: optuna.Trial, bench: Bench, candidate: Candidate, measurement: Measurement) -> None:
+def attach(trial: optuna.Trial, bench: Bench, candidate: Candidate, measurement: Measurement) -> None:
+    """Keep the model and its raw windows as artifacts of the trial."""
     with tempfile.TemporaryDirectory(prefix="thrones-") as folder:
         for name, content in (("model.tflite", candidate.model), ("windows.json", measurement.to_json().encode())):
             path = Path(folder) / name

@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from rich.table import Table
 
 from compress.errors import UsageError
+from edge import Measurement
 from search.config import StudyConfig
 from search.report import write_csv, write_report
 from search.results import Figures, StudyResults
@@ -166,6 +167,14 @@ def _without_machine(results: StudyResults, study: optuna.Study) -> StudyResults
         trials=tuple(
             trial if trial.state in ("COMPLETE", "PRUNED") else replace(trial, reason="") for trial in results.trials
         ),
+    )
+
+
+def nameless(measured: Measurement) -> Measurement:
+    """The same measurement without the host's name, and with kinds in place of URLs."""
+    meter = measured.meter if measured.estimated else _kind(measured.meter)
+    return replace(
+        measured, device=_kind(measured.device), meter=meter, environment=replace(measured.environment, host="")
     )
 
 

@@ -85,11 +85,11 @@ def overhead(trials: int = 60) -> Row:
             data = _Nothing(key="bench", name="bench", source="bench")
             bench = trial_module.Bench(
                 config=config, data=data, base=[], plan=PLANS["search"],
-                required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # no image is read
+                rule_percent=70.0, required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # no image is read
                 converter=None, device=device, cache=None,  # type: ignore[arg-type]  # not reached
                 artifacts=optuna.artifacts.FileSystemArtifactStore(str(Path(folder) / "artifacts")), progress=progress,
             )
-            study = study_module._open_study(bench, 70.0, [])
+            study = study_module._open_study(bench, [])
             study_module._search(study, bench)
             taken = [trial.duration.total_seconds() for trial in study.trials if trial.duration is not None]
             starts = sorted(trial.datetime_start for trial in study.trials if trial.datetime_start is not None)

@@ -14,7 +14,7 @@ from search.finalists import enqueue_finalist, finalists
 from search.lineage import FARTHEST, descend, distance
 from search.mutate import mutate, propose
 from search.space import suggest
-from search.storage import FINALIST, best_trial, best_trials
+from search.storage import FINALIST, best_trial, best_trials, contenders
 
 DROPPED = (0, *range(4, 13))
 SPACE = Space(round_to=[1, 4], stem_stride=[1, 2, 4], epochs=(4, 4), distill_weight=(0.0, 0.0))
@@ -57,7 +57,7 @@ def test_distance_counts_widths_and_strides() -> None:
 def trial(spec: CompressionSpec, value: float, constraint: float, **attrs: Any) -> optuna.trial.FrozenTrial:
     """A complete trial; it falls short of the rule by 3 points more than is predicted."""
     about = {"spec": spec.to_dict(), "constraint": constraint, "shortfall": constraint + 3, **attrs}
-    about.setdefault("candidate", {"accuracy_percent": 71.8 - about["shortfall"]})
+    about.setdefault("candidate", {"accuracy_percent": 71.8 - about["shortfall"], "sha256": str(value)})
     return optuna.trial.create_trial(value=value, user_attrs=about)
 
 
@@ -124,3 +124,20 @@ def test_of_those_that_tie_the_most_accurate_is_the_best() -> None:
     close = [trial(SPEC, value, -5.0, shortfall=short) for value, short in ((1.0, -0.1), (1.019, -0.9), (1.03, -2.0))]
     best = best_trial(study_of(*close))
     assert best is not None and best.number == 1
+
+
+def test_the_run_off_s_longer_measurements_decide_between_those_that_are_near() -> None:
+    near = [(1.0, "a"), (1.01, "a"), (1.03, "b"), (1.04, "c"), (1.2, "d")]  # the second is the first's model again
+    models = [{"candidate": {"sha256": name, "accuracy_percent": 72.0}} for _, name in near]
+    study = study_of(*(trial(SPEC, value, -4.0, **model) for (value, _), model in zip(near, models, strict=True)))
+    assert [t.number for t in contenders(study)] == [0, 2, 3]
+
+    def best(run_off: dict[str, float]) -> int:
+        study.set_user_attr("comparison", {"run_off": run_off})
+        found = best_trial(study)
+        assert found is not None
+        return found.number
+
+    assert best({"0": 1.2, "2": 1.0, "3": 1.1}) == 2
+    assert best({"0": 1.2, "2": 1.1, "3": 1.0, "4": 0.1}) == 3  # what is not near has no say
+    assert best({"2": 0.9, "3": 1.0}) == 0  # one of them was found since: the search's values until the next run-off

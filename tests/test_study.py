@@ -211,7 +211,7 @@ def test_a_broken_rig_stops_the_study_with_the_first_reason_and_nothing_is_lost(
     shutil.rmtree(squares_copy / "runs" / "cache" / "structure")
     monkeypatch.setattr("search.loop.RIG_PAUSE_S", 0.0)
     with monkeypatch.context() as broken:
-        broken.setattr("search.study.open_rig", lambda device, meter, tell: Broken(edge.open_meter(meter)))
+        broken.setattr("search.bench.open_rig", lambda device, meter, tell: Broken(edge.open_meter(meter)))
         with pytest.raises(edge.EdgeError, match="the rig failed 3 times in a row; first: no reading for 1.0 s"):
             run_study(config, data, squares.silent())
     failed = trials_of(squares_copy, "broken")
