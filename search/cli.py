@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search.cli_import import import_app
+from search.cli_milestones import milestones_app
 from search.cli_rig import rig_app
 from search.failures import fail, one_line
 from search.options import Data, Device, Json, Meter, Runs, Study, Test
@@ -25,7 +27,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.add_typer(milestones_app)
 app.add_typer(rig_app)
+app.add_typer(import_app)
 
 
 @app.command(epilog="Example: thrones run studies/latency.toml --data ~/cifar-10-batches-py --minutes 30")
@@ -39,6 +43,9 @@ def run(
     ] = None,
     device: Device = None,
     meter: Meter = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Your own unpruned network: an .npz of `thrones import` or `pretrain`.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with it where it stopped; end with the best candidate beside the unpruned base.
@@ -50,8 +57,8 @@ def run(
     config, found = study_and_data(study, runs, data, test)  # before the imports below, which take seconds
     if minutes is not None:
         config = config.model_copy(update={"budget": config.budget.model_copy(update={"minutes": minutes})})
-    rig = {"device": device, "meter": meter}
-    config = config.model_copy(update={name: url for name, url in rig.items() if url is not None})
+    given = {"device": device, "meter": meter, "base": base}
+    config = config.model_copy(update={name: value for name, value in given.items() if value is not None})
     console = _console(as_json)
     console.print(f"Study {config.name}, road {config.road}, on {found}", soft_wrap=True)
     import optuna
@@ -69,6 +76,8 @@ def run(
     results = _report(finished, config)
     if as_json:
         _print_json(results)
+    elif config.grid is not None:
+        console.print(f"next: thrones table {study}", soft_wrap=True)
     else:
         _show(console, results, config)
     console.print(f"This was {found}", soft_wrap=True)

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-Study = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="A study file; see studies/.")]
+STUDIES = Path("studies")
+
+
+def by_name(study: Path) -> Path:
+    """`latency` means studies/latency.toml, where no file or folder has that very name."""
+    named = STUDIES / f"{study}.toml"
+    return named if study.parent == Path() and not study.suffix and not study.exists() and named.exists() else study
+
+
+Study = Annotated[
+    Path,
+    typer.Argument(metavar="STUDY", help="A study file, or the name of one in studies/.", callback=by_name),
+]
 Data = Annotated[
     Path | None,
     typer.Option("--data", help="CIFAR-10: a cifar-10-batches-py folder or an .npz (or set THRONES_DATA)."),

@@ -1,0 +1,147 @@
+"""The zips that a team hands in: put together from what was measured, checked, and only then written."""
+
+import os
+import re
+import subprocess
+import tempfile
+import zipfile
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import search
+from compress.errors import UsageError
+from search.config import load_config
+from search.milestones.grids import deck_of, milestone_of, missing_of, write_tables
+from search.milestones.replay import FOLDER, Replay, table3
+from search.milestones.slides import write_table3_slide
+from search.milestones.video import check_video
+
+Content = dict[str, bytes]
+PACKAGES = ("edge", "compress", "search")
+LEAST_RUNS = 3
+"""The rules ask for averages over the entire test set, at least three runs."""
+PROJECT = """[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "thrones"
+version = "{version}"
+requires-python = ">=3.10,<3.14"
+dependencies = {dependencies}
+[project.scripts]
+thrones = "search.cli:main"
+[tool.setuptools.packages.find]
+include = ["edge*", "compress*", "search*"]
+[tool.setuptools.package-data]
+compress = ["weights/*"]
+search = ["report.html"]
+"""
+
+
+def table_content(path: Path, runs: Path, team: str, members: str, video: Path | None) -> Content:
+    """What M1_<team>.zip or M2_<team>.zip holds. Raises UsageError for rows that are missing, and as `check_video`."""
+    config = load_config(path, runs)
+    deck = deck_of(path, runs, team, members)
+    missing = missing_of(config, list(deck.rows))
+    if missing:
+        raise UsageError(f"{len(missing)} rows are missing, the first: {missing[0]}; go on with `thrones run {path}`")
+    name = milestone_of(config).upper()
+    with tempfile.TemporaryDirectory(prefix="thrones-") as temporary:
+        written = write_tables(Path(temporary), path, runs, team, members)
+        content = {file.name: file.read_bytes() for file in written}
+    content[f"{name}_{team}.pptx"] = content.pop(f"{name}.pptx")
+    content[path.name] = path.read_bytes()
+    if video is not None:
+        check_video(video)
+        content[f"{name}_{team}{video.suffix.lower()}"] = video.read_bytes()
+    steps = (f"thrones run {path.name}", f"thrones table {path.name}")
+    return {**content, "REPRODUCE.md": reproduce(f"{name}, team {team}", steps), **code()}
+
+
+def winner_content(path: Path, runs: Path, team: str, members: str) -> Content:
+    """What M3_<team>.zip holds: what `thrones replay` left, the slide and the code.
+
+    Raises UsageError when there was no replay, or one of fewer runs than the rules ask for.
+    """
+    config = load_config(path, runs)
+    folder = config.folder / FOLDER
+    if not (folder / "results.json").exists():
+        raise UsageError(f"{folder}/results.json is missing; `thrones replay {path}` measures as the rules ask")
+    found = Replay.from_json((folder / "results.json").read_text(encoding="utf-8"))
+    if len(found.runs) < LEAST_RUNS:
+        raise UsageError(
+            f"the replay has {len(found.runs)} runs over the test set, the rules ask for {LEAST_RUNS}; replay again"
+        )
+    table, environment = table3(found), found.runs[0].environment
+    content = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    facts = (
+        f"Device: {environment.cpu}, {environment.os}; meter: {found.runs[0].meter}",
+        f"Model: {len(content['model.tflite']):,} bytes, sha256 {found.sha256[:16]}...",
+    )
+    with tempfile.TemporaryDirectory(prefix="thrones-") as temporary:
+        slide = Path(temporary) / "slide.pptx"
+        write_table3_slide(slide, table, team, members, facts)
+        content[f"M3_{team}.pptx"] = slide.read_bytes()
+    steps = ("thrones measure model.tflite --images cifar10 --plan final", "thrones replay .")
+    if found.data != "cifar10":
+        steps = ("thrones measure model.tflite --plan final", steps[1])
+    return {**content, "REPRODUCE.md": reproduce(f"M3, team {team}, road {found.road}", steps), **code()}
+
+
+def reproduce(title: str, steps: tuple[str, str]) -> bytes:
+    """REPRODUCE.md: three commands."""
+    first, second = steps
+    return f"""# {title}
+
+Unpack, and in this folder, with Python 3.10 to 3.13 (`THRONES_DATA` names a cifar-10-batches-py folder where CIFAR-10
+is not in Keras' cache and cannot be downloaded):
+
+```
+python3 -m venv venv && venv/bin/pip install './code[search]'
+venv/bin/{first}
+venv/bin/{second}
+```
+""".encode()
+
+
+def code() -> Content:
+    """The source under code/: what git tracks, or without git the installed packages and a pyproject.toml for them."""
+    root = Path(search.__file__).parents[1]
+    tracked = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=False)
+    if tracked.returncode == 0 and (root / "pyproject.toml").exists():
+        names = [name for name in tracked.stdout.decode().split("\0") if name and (root / name).is_file()]
+        return {f"code/{name}": (root / name).read_bytes() for name in names}
+    content = {
+        f"code/{path.relative_to(root).as_posix()}": path.read_bytes()
+        for package in PACKAGES
+        for path in sorted((root / package).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    needed = [need.replace(' ; extra == "search"', "").replace('; extra == "search"', "") for need in _needs()]
+    content["code/pyproject.toml"] = PROJECT.format(version=version("thrones"), dependencies=needed).encode()
+    return content
+
+
+def _needs() -> list[str]:
+    return [need for need in requires("thrones") or [] if "extra ==" not in need or 'extra == "search"' in need]
+
+
+def write_zip(path: Path, content: Content) -> None:
+    """Write the zip at once; nothing half-made is left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, suffix=".zip")
+    try:
+        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, value in content.items():
+                archive.writestr(name, value)
+        os.replace(unfinished, path)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+
+
+def check_team(team: str) -> str:
+    """The team as it stands in the file's name. Raises UsageError for one that a file name cannot hold."""
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,20}", team):
+        raise UsageError(f"team {team!r} must be 1 to 20 letters, digits or hyphens, such as 7")
+    return team

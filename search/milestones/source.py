@@ -1,0 +1,108 @@
+"""Where a winner lies: in a study's storage, in studies/results, or in an unpacked submission."""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from compress.errors import UsageError
+from compress.spec import CompressionSpec
+from search.config import StudyConfig, load_config, parse_config
+from search.storage import best_trial, load_study, storage_path
+from search.winner import RESULT
+
+
+@dataclass(frozen=True)
+class Source:
+    """A winner: the bytes that were measured, the specification that leads to them, and the study they are of.
+
+    `text` is the study file's; `trial` the number in the storage, None where the winner lay in a folder.
+    """
+
+    where: str
+    config: StudyConfig
+    text: str
+    spec: CompressionSpec
+    model: bytes
+    trial: int | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The name of the bytes."""
+        return sha256(self.model).hexdigest()
+
+
+def find_source(path: Path, runs: Path, trial: int | None = None) -> Source:
+    """The winner that `path` leads to: a study file with its storage, or a folder with a winner in it.
+
+    A study that was never run here is looked for in `results/<its name>` beside its file. Raises UsageError where
+    nothing is found, for a trial that has no model, and for files that are missing or have changed.
+    """
+    if path.is_dir():
+        return _from_folder(path, runs, trial)
+    config = load_config(path, runs)
+    if storage_path(config).exists():
+        return _from_storage(path, config, trial)
+    folder = path.parent / "results" / config.name
+    if not folder.is_dir():
+        missing = f"neither {storage_path(config)} nor {folder} exists"
+        raise UsageError(f"{config.name}: {missing}; find a winner with `thrones run {path}`")
+    return _from_folder(folder, runs, trial)
+
+
+def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Source:
+    study = load_study(config)
+    trials = study.get_trials(deepcopy=False)
+    if number is None:
+        best = best_trial(study)
+        if best is None:
+            raise UsageError(f"{path}: no trial keeps the rule yet; go on with `thrones run {path}`, or name a --trial")
+        number = best.number
+    key = "artifact model.tflite"
+    if not 0 <= number < len(trials) or key not in trials[number].user_attrs:
+        whole = [str(trial.number) for trial in trials if key in trial.user_attrs]
+        raise UsageError(f"trial {number} of {path} has no model; these have one: {', '.join(whole) or 'none'}")
+    about = trials[number].user_attrs
+    artifact = config.folder / "artifacts" / about[key]
+    model = _read(artifact)
+    _same(artifact, model, about["candidate"]["sha256"])
+    spec = CompressionSpec.from_dict(about["spec"])
+    where = f"trial {number} of {storage_path(config)}"
+    return Source(where, config, path.read_text(encoding="utf-8"), spec, model, number)
+
+
+def _from_folder(folder: Path, runs: Path, trial: int | None) -> Source:
+    if trial is not None:
+        raise UsageError(f"--trial {trial} needs a study that was run here; {folder} holds one winner")
+    studies = sorted(folder.glob("*.toml"))
+    model, spec = _read(folder / "model.tflite"), CompressionSpec.from_dict(_json(folder / "spec.json"))
+    if len(studies) == 1:
+        path = studies[0]
+        text = path.read_text(encoding="utf-8")
+    else:
+        about = _json(folder / RESULT)
+        path, text = folder / f"{about['name']}.toml", about["study"]
+        _same(folder / "model.tflite", model, about["sha256"])
+    return Source(str(folder), parse_config(text, path, runs), text, spec, model)
+
+
+def _same(path: Path, model: bytes, wanted: str) -> None:
+    found = sha256(model).hexdigest()
+    if found != wanted:
+        raise UsageError(f"{path} has changed since it was measured: sha256 {found[:12]}, wanted {wanted[:12]}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); a winner needs it") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(_read(path))
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON: {error}") from error
+    return values

@@ -1,0 +1,398 @@
+"""A team's own network, in every format that it may have, becomes the base of its studies; anything else is refused."""
+
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras as keras3
+import numpy as np
+import pytest
+import squares
+from networks import random_weights, weight_shapes
+
+from compress.architecture import BASE
+from compress.checkpoint import read_checkpoint, wanted_tensors
+from compress.data import Dataset, load
+from compress.errors import UsageError
+from compress.hashing import arrays_key
+from compress.network import Weights, build, load_weights, save_weights
+from compress.tf import keras, tf
+from compress.train import accuracy
+from search.base import base_weights
+from search.cache import Cache
+from search.own_base import import_base
+from search.study import run_study
+
+DATA = ".data-00000-of-00001"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The coloured squares as `--data squares.npz` names them."""
+    path = tmp_path_factory.mktemp("data") / "squares.npz"
+    squares.write_images(path)
+    return load("cifar10", path)
+
+
+@pytest.fixture(scope="module")
+def network(data: Dataset) -> Any:
+    """The 85 layers, random but for the last, which was fitted to tell the squares apart from pixels 0..255."""
+    network = build(BASE)
+    network.set_weights(random_weights(weight_shapes(BASE), 0))
+    images, labels = data.train[0].astype(np.float32), data.train[1]
+    network(images, training=True)  # the statistics of what really comes, or the signal is lost in 27 layers
+    features = keras.Model(network.inputs, network.layers[-3].output).predict(images, verbose=0)
+    wanted = np.eye(10)[labels] - 0.1
+    centre = features.mean(axis=0)
+    spread = features - centre
+    kernel = np.linalg.solve(spread.T @ spread + 1e-3 * np.trace(spread.T @ spread) * np.eye(1024), spread.T @ wanted)
+    network.layers[-2].set_weights([10 * kernel, -10 * centre @ kernel])
+    return network
+
+
+@pytest.fixture(scope="module")
+def courses(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prefix of the network's checkpoint, written as the course wrote its own."""
+    prefix = tmp_path_factory.mktemp("courses") / "mbnv1_tf.ckpt"
+    network.save_weights(prefix)
+    return prefix
+
+
+@pytest.fixture
+def copied(courses: Path, tmp_path: Path) -> Path:
+    """The same checkpoint, to be damaged."""
+    return Path(shutil.copytree(courses.parent, tmp_path / "copied")) / courses.name
+
+
+def _keras3_network() -> Any:
+    """The same layers as a team builds them with Keras 3."""
+    layers = keras3.layers
+
+    def normalised(layer: Any) -> list[Any]:
+        return [layer, layers.BatchNormalization(epsilon=1e-5, momentum=0.1), layers.ReLU()]
+
+    stack = normalised(layers.Conv2D(BASE.stem_width, 3, padding="same", use_bias=False))
+    for block in BASE.blocks:
+        stack += normalised(layers.DepthwiseConv2D(3, block.stride, padding="same", use_bias=False))
+        stack += normalised(layers.Conv2D(block.width, 1, padding="same", use_bias=False))
+    stack += [layers.AveragePooling2D(2, name="avg_pool"), layers.Flatten(), layers.Dense(10), layers.Softmax()]
+    return keras3.Sequential([keras3.Input((32, 32, 3)), *stack])
+
+
+def _same(found: Weights, wanted: Weights) -> None:
+    for was, now in zip(wanted, found, strict=True):
+        assert now.dtype == np.float32
+        np.testing.assert_array_equal(now, was)
+
+
+def test_the_checkpoint_is_as_the_course_has_it(courses: Path) -> None:
+    found = dict(tf.train.list_variables(str(courses)))
+    found.pop("_CHECKPOINTABLE_OBJECT_GRAPH"), found.pop("save_counter", None)
+    wanted = {f"{name}/.ATTRIBUTES/VARIABLE_VALUE": list(shape) for name, shape in wanted_tensors().items()}
+    assert found == wanted
+    assert len(wanted) == 137
+    assert list(wanted_tensors().values()) == weight_shapes(BASE)
+    assert {path.name for path in courses.parent.iterdir()} == {
+        "checkpoint", f"{courses.name}.index", f"{courses.name}{DATA}"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["", ".index", DATA, "/..", "/../checkpoint"])
+def test_a_checkpoint_is_named_by_its_prefix_a_file_or_its_folder(ending: str, courses: Path, network: Any) -> None:
+    folder = courses.parent
+    path = folder / ending[4:] if ending.startswith("/..") else Path(f"{courses}{ending}")
+    read = read_checkpoint(path)
+    _same(read.weights, network.get_weights())
+    assert (read.name, [file.name for file in read.files]) == (
+        "mbnv1_tf", [f"{courses.name}.index", f"{courses.name}{DATA}"]
+    )  # fmt: skip
+
+
+def test_of_several_checkpoints_in_a_folder_the_latest_is_read(copied: Path) -> None:
+    for part in (".index", DATA):
+        shutil.copy(f"{copied}{part}", copied.parent / f"older.ckpt{part}")
+    written = 'model_checkpoint_path: "/home/them/hw3/mbnv1_tf.ckpt"\nall_model_checkpoint_paths: "older.ckpt"\n'
+    (copied.parent / "checkpoint").write_text(written)
+    assert read_checkpoint(copied.parent).name == "mbnv1_tf"
+    (copied.parent / "checkpoint").unlink()
+    with pytest.raises(UsageError, match=r"has the checkpoints mbnv1_tf.ckpt, older.ckpt; name one of them"):
+        read_checkpoint(copied.parent)
+
+
+def test_what_training_left_in_a_checkpoint_is_passed_over(network: Any, tmp_path: Path) -> None:
+    optimizer = keras.optimizers.SGD(momentum=0.9)
+    optimizer.build(network.trainable_variables)
+    prefix = tf.train.Checkpoint(model=network, optimizer=optimizer).save(tmp_path / "training")
+    assert len(tf.train.list_variables(prefix)) > 137 + 83
+    _same(read_checkpoint(Path(prefix)).weights, network.get_weights())
+
+
+@pytest.mark.parametrize("name", ["mine.keras", "mine.h5", "only.h5", "mine.weights.h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
+def test_files_of_keras_2_are_read(name: str, network: Any, tmp_path: Path) -> None:
+    whole = name in ("mine.keras", "mine.h5")
+    (network.save if whole else network.save_weights)(tmp_path / name)
+    read = read_checkpoint(tmp_path / name)
+    _same(read.weights, network.get_weights())
+    assert read.name == name.split(".")[0]
+
+
+@pytest.fixture(scope="module")
+def network3(network: Any) -> Any:
+    """The network as one of Keras 3."""
+    network3 = _keras3_network()
+    network3.set_weights(network.get_weights())
+    return network3
+
+
+@pytest.mark.parametrize("name", ["mine.keras", "mine.h5", "mine.weights.h5"])
+def test_files_of_keras_3_are_read(name: str, network3: Any, tmp_path: Path) -> None:
+    (network3.save_weights if name == "mine.weights.h5" else network3.save)(tmp_path / name)
+    _same(read_checkpoint(tmp_path / name).weights, network3.get_weights())
+
+
+def _write(prefix: Path, tensors: dict[str, np.ndarray]) -> Path:
+    """A checkpoint of these tensors, by the names of `wanted_tensors` or any others."""
+    root = tf.train.Checkpoint()
+    for name, tensor in tensors.items():
+        node = root
+        *parents, leaf = name.split("/")
+        for parent in parents:
+            if not hasattr(node, parent):
+                setattr(node, parent, tf.Module())
+            node = getattr(node, parent)
+        setattr(node, leaf, tf.Variable(tensor))
+    root.write(str(prefix))
+    return prefix
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda t: t.pop("layer_with_weights-3/gamma"), "layer_with_weights-3/gamma is missing."),
+        (lambda t: t.update(extra=np.ones(3, np.float32)), "extra/.ATTRIBUTES/VARIABLE_VALUE is one too many."),
+        (
+            lambda t: t.update({"layer_with_weights-0/kernel": np.ones((3, 3, 3, 16), np.float32)}),
+            "layer_with_weights-0/kernel: wanted (3,3,3,32), has (3,3,3,16).",
+        ),
+        (
+            lambda t: t.update({"layer_with_weights-54/bias": np.ones(10, np.float16)}),
+            "layer_with_weights-54/bias: wanted float32, has float16.",
+        ),
+        (
+            lambda t: t.update({"layer_with_weights-54/bias": np.full(10, np.nan, np.float32)}),
+            "layer_with_weights-54/bias has values that are infinite or no number.",
+        ),
+        (lambda t: t.clear(), "layer_with_weights-2/depthwise_kernel is missing; and 131 more."),
+    ],
+    ids=["missing", "extra", "shape", "dtype", "finite", "none"],
+)
+def test_other_tensors_are_told_one_by_one(
+    change: Callable[[dict[str, np.ndarray]], object], told: str, network: Any, tmp_path: Path
+) -> None:
+    tensors = dict(zip(wanted_tensors(), network.get_weights(), strict=True))
+    change(tensors)
+    with pytest.raises(UsageError, match="is not the course's network of 85 layers: ") as caught:
+        read_checkpoint(_write(tmp_path / "other.ckpt", tensors))
+    assert told in str(caught.value)
+    assert str(caught.value).count(" is missing") <= 6
+    assert "Give the unpruned float32 network" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["relu6", "epsilon"])
+def test_a_layer_that_computes_something_else_is_refused(wrong: str, network3: Any, tmp_path: Path) -> None:
+    network3.save(tmp_path / "whole.keras")
+    old, new, told = {
+        "relu6": ('"max_value": null', '"max_value": 6.0', "max_value None, has 6.0"),
+        "epsilon": ('"epsilon": 1e-05', '"epsilon": 0.001', "epsilon 1e-05, has 0.001"),
+    }[wrong]
+    with zipfile.ZipFile(tmp_path / "whole.keras") as whole, zipfile.ZipFile(tmp_path / "other.keras", "w") as other:
+        for name in whole.namelist():
+            content = whole.read(name)
+            other.writestr(name, content.replace(old.encode(), new.encode()) if name == "config.json" else content)
+    with pytest.raises(UsageError, match=f"wanted {re.escape(told)}.* and 21 more"):
+        read_checkpoint(tmp_path / "other.keras")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda index, shard: shard.write_bytes(shard.read_bytes()[:5_000_000]), "a damaged checkpoint"),
+        (lambda index, shard: shard.write_bytes(b""), "a damaged checkpoint"),
+        (lambda index, shard: index.write_bytes(index.read_bytes()[:500]), "a damaged checkpoint"),
+        (lambda index, shard: index.write_bytes(b""), "a damaged checkpoint"),
+        (lambda index, shard: index.write_text("dear diary\n" * 99), "a damaged checkpoint"),
+        (lambda index, shard: shard.unlink(), f"mbnv1_tf.ckpt{DATA} is not there, but mbnv1_tf.ckpt.index is"),
+        (lambda index, shard: index.unlink(), f"mbnv1_tf.ckpt.index is not there, but mbnv1_tf.ckpt{DATA} is"),
+        (lambda index, shard: (index.unlink(), shard.unlink()), "is not there; name a checkpoint, a .keras or an .h5"),
+    ],
+    ids=["cut", "empty", "index cut", "index empty", "index text", "no shard", "no index", "nothing"],
+)
+def test_a_damaged_checkpoint_is_refused(damage: Callable[[Path, Path], object], told: str, copied: Path) -> None:
+    damage(Path(f"{copied}.index"), Path(f"{copied}{DATA}"))
+    with pytest.raises(UsageError, match=re.escape(told)) as caught:
+        read_checkpoint(copied)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_and_foreign_files_are_refused(network3: Any, tmp_path: Path) -> None:
+    network3.save(tmp_path / "whole.keras")
+    network3.save_weights(tmp_path / "whole.weights.h5")
+    for name in ("whole.keras", "whole.weights.h5"):
+        content = (tmp_path / name).read_bytes()
+        half = len(content) // 2
+        (tmp_path / f"cut.{name}").write_bytes(content[:half])
+        (tmp_path / f"flipped.{name}").write_bytes(content[:half] + bytes([content[half] ^ 255]) + content[half + 1 :])
+    (tmp_path / "empty.h5").write_bytes(b"")
+    (tmp_path / "text.ckpt").write_text("epoch 1: 79.16 %\n")
+    save_weights(tmp_path / "ours.npz", [np.ones(3, np.float32)])
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["matrix"] = np.ones((3, 3))
+    for name, told in {
+        "cut.whole.keras": "is damaged, or neither",
+        "cut.whole.weights.h5": "is damaged",
+        "flipped.whole.keras": "is damaged",
+        "empty.h5": "is damaged, or neither",
+        "text.ckpt": "is damaged, or neither",
+        "ours.npz": "an .npz of thrones needs no import",
+        "other.h5": "layer_with_weights-0/kernel is missing",
+    }.items():
+        with pytest.raises(UsageError, match=told) as caught:
+            read_checkpoint(tmp_path / name)
+        assert "\n" not in str(caught.value), name
+    with pytest.raises(UsageError, match="no checkpoint; name its .index"):
+        read_checkpoint(tmp_path)
+
+
+def test_import_writes_the_base_and_what_it_is(data: Dataset, courses: Path, network: Any, tmp_path: Path) -> None:
+    path, about = import_base(courses, tmp_path / "new" / "mine.npz", data, "raw", lambda step: None)
+    assert path == tmp_path / "new" / "mine.npz"
+    assert sorted(file.name for file in path.parent.iterdir()) == ["mine.json", "mine.npz"]
+    for was, now in zip(network.get_weights(), load_weights(path), strict=True):
+        np.testing.assert_allclose(now, was, rtol=1e-3, atol=1e-6)
+    stored = json.loads(path.with_suffix(".json").read_text())
+    assert stored["files"][f"{courses.name}.index"] == sha256(Path(f"{courses}.index").read_bytes()).hexdigest()
+    assert stored["command"] == "thrones import mbnv1_tf.ckpt.index"
+    assert str(courses.parent) not in path.with_suffix(".json").read_text()
+    assert stored["test_accuracy"] == about.test_accuracy
+    assert about.test_accuracy == pytest.approx(accuracy(network, *data.test), abs=1.0)
+    assert about.test_accuracy > 90
+
+
+def _rescaled(network: Any, pixels: str) -> Weights:
+    """The same network for other pixels: exactly for 0..1, and but for the images' edges for -1..1."""
+    kernel, *rest = network.get_weights()
+    if pixels == "unit":
+        return [kernel * 255, *rest]
+    rest[2] = rest[2] - 127.5 * kernel.sum(axis=(0, 1, 2))
+    return [kernel * 127.5, *rest]
+
+
+@pytest.fixture(scope="module")
+def scratch() -> Any:
+    """The 85 layers, for any weights."""
+    return build(BASE)
+
+
+def _save(network: Any, weights: Weights, prefix: Path) -> Path:
+    network.set_weights(weights)
+    network.save_weights(prefix)
+    return prefix
+
+
+def test_a_network_for_pixels_0_to_1_is_told_and_made_to_take_0_to_255(
+    data: Dataset, network: Any, scratch: Any, tmp_path: Path
+) -> None:
+    prefix = _save(scratch, _rescaled(network, "unit"), tmp_path / "unit.ckpt")
+    out = tmp_path / "unit.npz"
+    with pytest.raises(UsageError, match=r"was trained on pixels 0..1: .* give --pixels unit"):
+        import_base(prefix, out, data, "raw", lambda step: None)
+    assert not out.exists()
+    about = import_base(prefix, out, data, "unit", lambda step: None)[1]
+    assert about.command == "thrones import unit.ckpt.index --pixels unit"
+    assert about.test_accuracy == pytest.approx(accuracy(network, *data.test), abs=1.0)
+    images = data.test[0][:20].astype(np.float32)
+    scratch.set_weights(load_weights(out))
+    np.testing.assert_allclose(scratch(images), network(images), atol=0.05)  # kernels are kept as float16
+
+
+def test_other_pixels_are_named_and_refused(
+    data: Dataset, network: Any, scratch: Any, courses: Path, tmp_path: Path
+) -> None:
+    half = _save(scratch, _rescaled(network, "half"), tmp_path / "half.ckpt")
+    with pytest.raises(UsageError, match=r"was trained on pixels -1..1: .*train it again on raw 0..255"):
+        import_base(half, tmp_path / "half.npz", data, "raw", lambda step: None)
+    with pytest.raises(UsageError, match=r"was trained on pixels 0..255: .*leave out --pixels unit"):
+        import_base(courses, tmp_path / "raw.npz", data, "unit", lambda step: None)
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_a_network_that_learnt_nothing_is_refused(data: Dataset, network: Any, scratch: Any, tmp_path: Path) -> None:
+    *body, kernel, bias = network.get_weights()
+    untaught = _save(scratch, [*body, 0 * kernel, bias], tmp_path / "untaught.ckpt")
+    with pytest.raises(UsageError, match="near chance on 30 validation images whatever stands .* % with 0..1, .*train"):
+        import_base(untaught, tmp_path / "untaught.npz", data, "raw", lambda step: None)
+
+
+@pytest.mark.parametrize(("out", "pixels"), [("mine.keras", "raw"), ("mine.npz", "half")])
+def test_wrong_options_are_refused(out: str, pixels: str, data: Dataset, courses: Path) -> None:
+    with pytest.raises(UsageError, match="--out mine.keras must end in .npz|--pixels is raw or unit, got half"):
+        import_base(courses, Path(out), data, pixels, lambda step: None)
+
+
+def test_base_weights_are_the_own_ones_or_a_clear_line(data: Dataset, network: Any, tmp_path: Path) -> None:
+    def own(name: str) -> Weights:
+        return base_weights(data, Cache(tmp_path), squares.silent(), str(tmp_path / name))
+
+    weights = network.get_weights()
+    save_weights(tmp_path / "mine.npz", weights)
+    _same(own("mine.npz"), load_weights(tmp_path / "mine.npz"))
+    save_weights(tmp_path / "narrow.npz", [weights[0][..., :16], *weights[1:]])
+    save_weights(tmp_path / "short.npz", weights[:-1])
+    save_weights(tmp_path / "long.npz", [*weights, weights[-1]])
+    for name, told in {
+        "nowhere.npz": "base .*nowhere.npz: no network weights .*`thrones import` to make them of your own network",
+        "narrow.npz": r"base .*narrow.npz is not the course's .*kernel: wanted \(3,3,3,32\), has \(3,3,3,16\)",
+        "short.npz": "layer_with_weights-54/bias is missing",
+        "long.npz": "array 137 is one too many",
+    }.items():
+        with pytest.raises(UsageError, match=told):
+            own(name)
+
+
+def test_the_command_and_a_study_on_its_base(courses: Path, network: Any, tmp_path: Path) -> None:
+    squares.write_images(tmp_path / "squares.npz")
+    told = squares.thrones("import", str(courses), "--data", "squares.npz", folder=tmp_path)
+    assert told.returncode == 0, told.stderr
+    first, last = told.stdout.strip().splitlines()
+    assert re.fullmatch(r"mbnv1_tf.npz: \d+\.\d\d % of 100 test images, \d+\.\d\d % of the validation images", first)
+    assert last.startswith('next: base = "mbnv1_tf.npz" at the top of a study file, or thrones run')
+    study = squares.write_study(tmp_path / "study.toml", squares.HOPELESS, trials=1)
+    ran = squares.thrones("run", study.name, "--base", "mbnv1_tf.npz", folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    images = load(str(tmp_path / "squares.npz"))
+
+    def again(base: str) -> Any:
+        study.write_text(f'base = "{tmp_path / base}"\n{text}')
+        return run_study(squares.read(study), images, squares.silent())
+
+    text = study.read_text()
+    moved = (tmp_path / "mbnv1_tf.npz").rename(tmp_path / "moved.npz")
+    assert again("moved.npz").user_attrs["identity"]["base"] == arrays_key(load_weights(moved))
+    save_weights(tmp_path / "other.npz", [weight * 2 for weight in network.get_weights()])
+    with pytest.raises(UsageError, match="made with another base"):
+        again("other.npz")
+
+
+def test_the_command_ends_with_one_line(copied: Path, tmp_path: Path) -> None:
+    squares.write_images(tmp_path / "squares.npz")
+    Path(f"{copied}{DATA}").unlink()
+    line = squares.refused("import", str(copied), "--data", "squares.npz", folder=tmp_path)
+    assert line.endswith("is not there, but mbnv1_tf.ckpt.index is; copy it there")
+    assert not list(tmp_path.glob("mbnv1*"))

@@ -1,0 +1,138 @@
+"""`thrones replay`: a winner built again, compared image by image, and measured for Table 3."""
+
+import json
+import shutil
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+import squares
+from conftest import Finished
+from hasty import HASTY
+
+import edge
+from compress.data import load
+from compress.errors import UsageError
+from search.milestones.replay import Differing, Replay, check, table3, windows_csv, write_replay
+from search.milestones.replay import replay as replay_in_process
+from search.milestones.source import find_source
+
+QUICK = ("--plan", "search", "--times", "3")
+
+
+@pytest.fixture(scope="module")
+def replayed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the finished study's folder, and what `thrones replay` printed in it. For reading."""
+    folder = Path(shutil.copytree(finished.folder, tmp_path_factory.mktemp("replayed") / "squares"))
+    ended = squares.thrones("replay", "squares.toml", *QUICK, folder=folder)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return folder, ended.stdout
+
+
+def test_a_replay_builds_the_same_bytes_again_and_measures_the_stored_ones(replayed: tuple[Path, str]) -> None:
+    folder, said = replayed
+    kept = folder / "runs" / "squares" / "replay"
+    names = ["model.tflite", "results.csv", "results.json", "spec.json", "squares.toml", "table3.md"]
+    assert sorted(path.name for path in kept.iterdir()) == names
+    source = find_source(folder / "squares.toml", folder / "runs")
+    assert source.trial == 2
+    model = (kept / "model.tflite").read_bytes()
+    found = Replay.from_json((kept / "results.json").read_text())
+    assert found.sha256 == sha256(model).hexdigest() == source.sha256
+    assert found.rebuilt is not None
+    assert "rebuilt from spec, base, data and seed: the same bytes" in said  # on one machine, with equal threads
+    assert found.rebuilt.sha256 == found.sha256
+    images, labels = load(str(folder / "squares.npz")).test
+    assert found.test_accuracy_percent == float(np.mean(edge.predict(model, images) == labels) * 100)
+    table = table3(found)
+    assert table.runs == len(found.runs) == 3
+    assert table.latency_ms == sorted(run.latency_ms for run in found.runs)[1]
+    assert table.fom == pytest.approx(table.test_accuracy_percent / (table.latency_ms * table.energy_mj))
+    assert table.fom_published == pytest.approx(table.fom * 10_000)
+    assert (kept / "results.csv").read_text() == windows_csv(found.runs)
+    assert not (folder / "runs" / "squares" / "rebuilding").exists()
+
+
+def test_a_winner_is_replayed_where_its_study_was_never_run(replayed: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = replayed
+    for name in ("squares.toml", "squares.npz"):
+        shutil.copy(folder / name, tmp_path)
+    kept = squares.thrones("best", "squares.toml", "--results", str(tmp_path / "results" / "squares"), folder=folder)
+    assert kept.returncode == 0, kept.stderr
+    ended = squares.thrones("replay", "squares.toml", *QUICK, "--no-rebuild", folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "Replay of results/squares, road latency" in ended.stdout
+    unpacked = squares.thrones(
+        "replay", str(folder / "runs" / "squares" / "replay"), *QUICK, "--no-rebuild", "--runs", "r", folder=tmp_path
+    )
+    assert unpacked.returncode == 0, unpacked.stderr
+    found = Replay.from_json((tmp_path / "r" / "squares" / "replay" / "results.json").read_text())
+    assert found.rebuilt is None
+
+
+def test_what_cannot_be_replayed_is_told_in_one_line(squares_copy: Path) -> None:
+    def refused(*arguments: str) -> str:
+        return squares.refused("replay", *arguments, folder=squares_copy)
+
+    assert "trial 0 of squares.toml has no model; these have one: 1, 2" in refused("squares.toml", "--trial", "0")
+    assert "trial 99 of squares.toml has no model" in refused("squares.toml", "--trial", "99")
+    assert "nothing.toml does not exist" in refused("nothing.toml")
+    squares.write_study(squares_copy / "new.toml", squares.SMALL, trials=1)
+    assert "neither runs/new/study.db nor results/new exists; find a winner with `thrones run new.toml`" in refused(
+        "new.toml"
+    )
+    about = json.loads(squares.thrones("best", "squares.toml", "--json", folder=squares_copy).stdout)
+    for artifact in (squares_copy / "runs" / "squares" / "artifacts").iterdir():
+        if sha256(artifact.read_bytes()).hexdigest() == about["best"]["sha256"]:
+            artifact.write_bytes(artifact.read_bytes() + b"x")
+    assert "has changed since it was measured" in refused("squares.toml")
+
+
+def test_accuracy_below_the_rule_is_refused_and_close_above_it_warned_of() -> None:
+    with pytest.raises(UsageError, match=r"69.99 % of the test images misses the rule of 70 %"):
+        check(69.99, 70.0, 10_000, ())
+    (warning,) = check(70.4, 70.0, 10_000, ())
+    assert warning.startswith("warning: 70.40 % is only 0.40 points above the rule of 70 %, one sigma of 10,000")
+    assert check(70.5, 70.0, 10_000, ()) == []
+
+
+def test_host_and_device_may_differ_on_one_image_in_five_hundred() -> None:
+    few = tuple(Differing(number, 1, 2, 3) for number in range(20))
+    assert check(75.0, 70.0, 10_000, few) == []
+    with pytest.raises(UsageError, match=r"label 21 of 10,000 images differently \(limit 0.2%\), among them 0, 1, 2"):
+        check(75.0, 70.0, 10_000, (*few, Differing(20, 1, 2, 3)))
+
+
+class Elsewhere(edge.LocalDevice):
+    """A device that is not the host, and takes one image for another."""
+
+    @property
+    def url(self) -> str:
+        return "ssh://pi@elsewhere"
+
+    def predict(self, model: bytes, images: np.ndarray, pixels: str = "raw") -> np.ndarray:
+        labels = super().predict(model, images, pixels)
+        labels[7] = (labels[7] + 1) % 10
+        return labels
+
+
+def test_images_that_host_and_device_label_differently_are_listed(
+    replayed: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, plan in HASTY.items():
+        monkeypatch.setitem(edge.PLANS, name, plan)
+    monkeypatch.setattr("search.bench.open_rig", lambda device, meter, tell: Elsewhere(edge.open_meter(meter)))
+    monkeypatch.setattr("search.milestones.replay.MOST_DIFFERING", 0.01)
+    folder, _ = replayed
+    source = find_source(folder / "squares.toml", folder / "runs")
+    source = replace(source, config=source.config.model_copy(update={"folder": tmp_path / "runs" / "squares"}))
+    data = load(str(folder / "squares.npz"))
+    found = replay_in_process(source, data, squares.silent(), plan_name="search", runs=1, rebuild=False)
+    (different,) = found.differing
+    assert (different.image, different.label) == (7, int(data.test[1][7]))
+    assert different.device == (different.host + 1) % 10
+    assert Replay.from_json(found.to_json()) == found
+    write_replay(tmp_path / "kept", source, found)
+    assert "elsewhere" not in (tmp_path / "kept" / "results.json").read_text()
