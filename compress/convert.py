@@ -135,8 +135,10 @@ def convert(job: ConversionJob) -> bytes:
     """Convert in this very process; see `Converter.convert`."""
     from compress.network import build
     from compress.quantize import quantization_aware
-    from compress.tf import flatbuffer_utils, tf
+    from compress.tf import flatbuffer_utils, keras, tf
 
+    # Keras numbers the layers of a process, and their names go into the file: equal jobs must give equal bytes.
+    keras.backend.clear_session()
     network = build(job.architecture, deployed=True)
     if job.quantization == "qat_int8":
         network = quantization_aware(network)

@@ -91,6 +91,11 @@ def test_the_file_says_that_it_gives_logits(converter: Converter, network: Any) 
     assert b"logits" in converter.convert(_job(network, "int8", "int8"))
 
 
+def test_equal_jobs_give_equal_bytes(converter: Converter, network: Any) -> None:
+    job = _job(network, "int8", "int8")
+    assert converter.convert(job) == converter.convert(job)
+
+
 def test_what_the_converter_refuses_is_the_candidates_fault(converter: Converter, network: Any) -> None:
     for nothing in (None, IMAGES[:0]):
         with pytest.raises(

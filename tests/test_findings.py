@@ -3,9 +3,9 @@
 import re
 from dataclasses import replace
 
-from grids import BASE, TABLE1, TABLE2
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from table_rows import BASE, TABLE1, TABLE2
 
 from search.milestones.findings import Findings, table1_findings, table2_findings
 from search.milestones.rows import Row

@@ -83,7 +83,7 @@ def test_another_format_of_the_same_grid_trains_nothing(squares_copy: Path) -> N
         ("[grid]\nfraction = [1.0]\nepochs = [0]", "a fraction must be >= 0 and < 1, got 1.0"),
         ("[grid]\nfraction = [0.5]\nepochs = [-1]", "epochs must be >= 0, got -1"),
         ("[grid]\nfraction = []\nepochs = [1]", "fraction"),
-        ("[grid]\nfraction = [0.5]\nepoch = [1]", 'did you mean "epochs"?'),
+        ("[grid]\nfraction = [0.5]\nepochs = [1]\nepoch = [1]", 'did you mean "epochs"?'),
         ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["qat_int8"]', "qat_int8 trains anew"),
     ],
 )

@@ -108,9 +108,9 @@ def test_host_and_device_may_differ_on_one_image_in_five_hundred() -> None:
 class Elsewhere(edge.LocalDevice):
     """A device that is not the host, and takes one image for another."""
 
-    @property
-    def url(self) -> str:
-        return "ssh://pi@elsewhere"
+    def __init__(self, meter: edge.Meter) -> None:
+        super().__init__(meter)
+        self.url = "ssh://pi@elsewhere"
 
     def predict(self, model: bytes, images: np.ndarray, pixels: str = "raw") -> np.ndarray:
         labels = super().predict(model, images, pixels)

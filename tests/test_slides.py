@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from grids import TABLE1, TABLE2, TABLE3
 from pptx import Presentation
 from pptx.enum.text import MSO_AUTO_SIZE
 from pptx.util import Inches, Pt
 from rich.console import Console
+from table_rows import TABLE1, TABLE2, TABLE3
 
 from compress.errors import UsageError
 from search.milestones import tables

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import squares
 from conftest import Finished
-from gridded import write_grid
+from grid_study import write_grid
 from hasty import HASTY
 from pptx import Presentation
 from test_replay import QUICK
@@ -261,12 +261,13 @@ def test_what_is_missing_is_named_and_nothing_is_written(finished: Finished, tmp
 
 
 def write_video(path: Path, seconds: int, codec: str = "mpeg4") -> Path:
-    """A black film of one picture a second."""
+    """A black film."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25 if codec.startswith("mpeg") else 1)
+        rate = 25 if codec.startswith("mpeg") else 1  # MPEG knows no other
+        stream = container.add_stream(codec, rate=rate)
         stream.width = stream.height = 64
         stream.pix_fmt = "yuv420p"
-        for _ in range(seconds * int(stream.rate or 1)):
+        for _ in range(seconds * rate):
             frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

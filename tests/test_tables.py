@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import squares
-from gridded import HOST, write_grid
+from grid_study import HOST, write_grid
 
 from compress.errors import UsageError
 from search.milestones.grids import deck_of, from_json, missing_of, rows_of, write_tables

@@ -11,7 +11,7 @@ import numpy as np
 from compress.data import Dataset
 from compress.errors import UsageError, one_line
 from compress.spec import CompressionSpec
-from edge import EdgeError, LocalDevice, open_meter, plan_for, predict
+from edge import EdgeError, LocalDevice, open_meter, plan_for
 from edge.check import DOUBTFUL, OK, WRONG, Finding
 from search.formats import percent, significant
 from search.milestones import grids, tables
@@ -25,8 +25,10 @@ REQUIRED = tuple((fraction, epochs) for fraction in (0.05, 0.25, 0.5, 0.75, 0.9)
 
 
 def topmost(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    """The files with one of these endings that lie least deep: the code may hold more of them."""
-    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in endings]
+    """The files with one of these endings that lie least deep, and not under code/, which may hold more of them."""
+    outside = [path for path in folder.iterdir() if path.name != "code"]
+    files = [file for path in outside for file in (path.rglob("*") if path.is_dir() else [path])]
+    found = [path for path in files if path.is_file() and path.suffix.lower() in endings]
     least = min((len(path.parts) for path in found), default=0)
     return sorted(path for path in found if len(path.parts) == least)
 
@@ -65,7 +67,8 @@ def winner(
         return
     model = found[0].read_bytes()
     try:
-        labels = predict(model, data.test[0])
+        with LocalDevice() as here:  # the model, which may be anybody's, runs in a process of its own
+            labels = here.predict(model, data.test[0])
     except EdgeError as error:
         yield Finding("model", one_line(error), WRONG, "save the model that was measured")
         return

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from compress.data import Dataset
 from compress.errors import UsageError
 from compress.files import write_at_once
-from edge import Measurement, plan_for, predict
+from edge import LocalDevice, Measurement, plan_for
 from edge.compare import Images, compare
 from search.bench import Bench, open_bench
 from search.cache import Cache
-from search.candidate import convert_trained, train_candidate
+from search.candidate import accuracy_percent, convert_trained, train_candidate
 from search.formats import percent
 from search.milestones.rows import Table3
 from search.milestones.source import Source
@@ -120,6 +120,9 @@ def replay(
     """
     config = source.config
     before, own = Cache(config.folder.parent / "cache"), Cache(config.folder / "rebuilding")
+    for kind in ("teacher", "bases") if rebuild else ():  # these depend on no candidate; all else is made anew
+        if (before.folder / kind).is_dir():
+            shutil.copytree(before.folder / kind, own.folder / kind, dirs_exist_ok=True)
     with open_bench(config, data, progress, own if rebuild else before) as bench:
         host, device = _labels(bench, source.model)
         labels = data.test[1]
@@ -127,7 +130,7 @@ def replay(
         accuracy = float(np.mean(device == labels) * 100)
         for line in check(accuracy, bench.rule_percent, len(labels), differing):
             progress.line(line)
-        rebuilt = _rebuild(bench, source, before) if rebuild else None
+        rebuilt = _rebuild(bench, source) if rebuild else None
         plan = replace(plan_for(plan_name, bench.device.shortest_window_s), threads=source.spec.threads)
         (entry,) = compare(
             bench.device, [(config.name, source.model)], plan, Images(data.test[0]), runs, "raw", progress.phase
@@ -199,8 +202,9 @@ def _labels(bench: Bench, model: bytes) -> tuple[NDArray[np.int64], NDArray[np.i
     """What host and device make of every test image; int64 (N,) each."""
     images = bench.data.test[0]
     bench.progress.phase(f"accuracy on all {len(images):,} test images")
-    host = predict(model, images)
-    return host, host if bench.device.url == "local:" else bench.device.predict(model, images)
+    with LocalDevice() as here:  # a process of its own, as on any device: a model may crash it
+        host = here.predict(model, images)
+    return host, host if bench.device.url == here.url else bench.device.predict(model, images)
 
 
 def _differing(
@@ -210,16 +214,14 @@ def _differing(
     return tuple(Differing(int(n), int(labels[n]), int(host[n]), int(device[n])) for n in found)
 
 
-def _rebuild(bench: Bench, source: Source, before: Cache) -> Rebuilt:
+def _rebuild(bench: Bench, source: Source) -> Rebuilt:
     """The model made again from nothing but the base: no trained network is taken from the cache."""
-    for kind in ("teacher", "bases"):  # these depend on no candidate
-        if (before.folder / kind).is_dir():
-            shutil.copytree(before.folder / kind, bench.cache.folder / kind, dirs_exist_ok=True)
     bench.progress.phase(f"rebuilding, {source.spec.all_epochs} epochs with those of its ancestors")
     trained = train_candidate(bench, source.spec)
     model = convert_trained(bench, source.spec, trained.weights)
     images, labels = bench.data.test
-    accuracy = float(np.mean(predict(model, images) == labels) * 100)
+    with LocalDevice() as here:
+        accuracy = accuracy_percent(here, model, images, labels)
     rebuilt = Rebuilt(sha256(model).hexdigest(), accuracy)
     bench.progress.line(_compared(rebuilt, source, model))
     return rebuilt
