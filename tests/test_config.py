@@ -56,7 +56,7 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         ('road = "fom"\n[space]\nstem_stride = [3]', ["stem_stride", "1, 2 or 4", "got 3"]),
         ('road = "fom"\n[space]\nquantization = ["int4"]', ["[space]", "qat_int8", "got int4"]),
         ('road = "fom"\n[space]\nends = "int4"', ["[space]", "uint8", "got int4"]),
-        ('road = "fom"\n[measure]\nfinal = "quick"', ["[measure]", "auto, search, metered, whole, short, final", "got quick"]),
+        ('road = "fom"\n[measure]\nfinal = "quick"', ["[measure]", "metered, whole, short, final", "got quick"]),
         ('road = "fom"\n[[start]]\nfractions = 1.0', ["[[start]]", "fraction must be >= 0 and < 1", "got 1.0"]),
         ('road = "fom"\n[[start]]\nfractions = [0.5, 0.5]', ["[[start]]", "14 numbers", "got 2"]),
         ('road = "fom"\n[[start]]\nfractions = nan', ["fractions", "start", "nan"]),

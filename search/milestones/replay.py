@@ -124,6 +124,7 @@ def replay(
         if (before.folder / kind).is_dir():
             shutil.copytree(before.folder / kind, own.folder / kind, dirs_exist_ok=True)
     with open_bench(config, data, progress, own if rebuild else before) as bench:
+        plan = replace(plan_for(plan_name, bench.device.shortest_window_s), threads=source.spec.threads)
         host, device = _labels(bench, source.model)
         labels = data.test[1]
         differing = _differing(host, device, labels)
@@ -131,7 +132,6 @@ def replay(
         for line in check(accuracy, bench.rule_percent, len(labels), differing):
             progress.line(line)
         rebuilt = _rebuild(bench, source) if rebuild else None
-        plan = replace(plan_for(plan_name, bench.device.shortest_window_s), threads=source.spec.threads)
         (entry,) = compare(
             bench.device, [(config.name, source.model)], plan, Images(data.test[0]), runs, "raw", progress.phase
         )
