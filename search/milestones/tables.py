@@ -148,7 +148,8 @@ def _terminal(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], n
     # Text, not str: rich would take "[ms]" for markup and swallow it.
     table = Table(title=Text(title), caption=Text("\n".join(notes)), caption_justify="left", box=SIMPLE_HEAD)
     for head in heads:
-        table.add_column(Text(head), justify="left" if head in TEXTUAL else "right", overflow="fold")
+        side = "left" if head in TEXTUAL else "right"
+        table.add_column(Text(head), justify=side, overflow="fold", no_wrap=head == COLUMNS[0])  # type: ignore[arg-type]  # a literal
     for row in rows:
         table.add_row(*map(Text, row))
     return table
