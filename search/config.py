@@ -273,5 +273,5 @@ def _keys(sections: list[str | int]) -> list[str]:
     model: Any = StudyConfig
     for section in sections:
         if isinstance(section, str):
-            model = Start if section == "start" else model.model_fields[section].annotation
+            model = {"start": Start, "grid": Grid}.get(section) or model.model_fields[section].annotation
     return list(model.model_fields)
