@@ -23,7 +23,7 @@ def base_weights(data: Dataset, cache: Cache, progress: Progress, own: str | Non
     if own is not None:
         return _own_weights(Path(own))
     if data.name == "cifar10":
-        return load_weights(Path(str(resources.files("compress") / "weights" / BUNDLED)))
+        return bundled_weights()
     path = cache.folder / "bases" / f"{data.key}.npz"
     if not path.exists():
         cycles = cycles_for(data)
@@ -35,6 +35,11 @@ def base_weights(data: Dataset, cache: Cache, progress: Progress, own: str | Non
 
         pretrain(data, path, cycles, on_epoch=show)
     return load_weights(path)
+
+
+def bundled_weights() -> Weights:
+    """The base for CIFAR-10 that ships with thrones."""
+    return load_weights(Path(str(resources.files("compress") / "weights" / BUNDLED)))
 
 
 def _own_weights(path: Path) -> Weights:

@@ -75,7 +75,7 @@ def open_bench(config: StudyConfig, data: Dataset, progress: Progress, cache: Ca
         if config.training.threads:
             limit_threads(config.training.threads)
         base = base_weights(data, cache, progress, config.base)
-        rule = data.rule_percent if config.rule.accuracy_percent is None else config.rule.accuracy_percent
+        rule = config.rule.percent_on(data.rule_percent)
         counted = len(data.validation[0]), len(data.test[0])
         yield Bench(
             config=config,

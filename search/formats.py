@@ -20,6 +20,11 @@ def percent(value: float) -> str:
     return f"{value:.2f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 epoch", "3 epochs"."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def lasting(seconds: float) -> str:
     """A time as one says it: "45 s", "12 min"."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"

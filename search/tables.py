@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -168,7 +168,7 @@ def comparison_table(results: StudyResults) -> Table:
     """The closing table: the best candidate beside the unpruned base."""
     rows = comparison_rows(results)
     caption = "\n".join([verdict(results), *footnote(rows), f"rule: {rule(results)}"])
-    return _table(results.name, comparison_columns(results), rows, caption, (1, 2))
+    return plain_table(results.name, comparison_columns(results), rows, caption, (1, 2))
 
 
 def trials_table(results: StudyResults, last: int | None = None) -> Table:
@@ -179,13 +179,13 @@ def trials_table(results: StudyResults, last: int | None = None) -> Table:
         so_far = f"best so far: trial {best.number}, {ROADS[results.road]}: {trial_cells(results, best)[4]}"
     lines = (f"{counts(results)}; {so_far}", f"rule: {rule(results)}", saved(results))
     caption = "\n".join(filter(None, lines))
-    return _table(results.name, trial_columns(results), cells, caption, (0, 2, 3, 4))
+    return plain_table(results.name, trial_columns(results), cells, caption, (0, 2, 3, 4))
 
 
 def layers_table(results: StudyResults) -> Table:
     """The best candidate layer by layer: channels and stride before and after, dropped blocks marked."""
     rows = [layer_cells(layer) for layer in layers(results)]
-    return _table(f"{results.name}: layers of the best candidate", LAYER_COLUMNS, rows, "", (1, 2, 3))
+    return plain_table(f"{results.name}: layers of the best candidate", LAYER_COLUMNS, rows, "", (1, 2, 3))
 
 
 def figures_dict(results: StudyResults) -> dict[str, Any]:
@@ -202,13 +202,20 @@ def figures_dict(results: StudyResults) -> dict[str, Any]:
     return json.loads(json.dumps(data, default=str))  # type: ignore[no-any-return]  # tuples become lists
 
 
-def _table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str, right: Sequence[int]
+def plain_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str,
+    right: Collection[int],
+    unbroken: Collection[int] = (),
 ) -> Table:
+    """A table for the terminal; `right` columns stand to the right, `unbroken` ones on one line."""
     # Text, not str: rich would take "[ms]", or a bracket in an error message, for markup and swallow it.
     table = Table(title=Text(title), caption=Text(caption), caption_justify="left", box=SIMPLE_HEAD)
     for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if number in right else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if number in right else "left"
+        table.add_column(Text(column), justify=side, overflow="fold", no_wrap=number in unbroken)
     for row in rows:
         table.add_row(*map(Text, row))
     return table

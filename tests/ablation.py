@@ -100,19 +100,15 @@ def trained_accuracy(results: Any) -> float:
 
 def prepare(folder: Path) -> None:
     """What every search needs once, and none shall pay for: the base's answers to the training images."""
-    from importlib import resources
-
     from rich.console import Console
 
     from compress.data import load
-    from compress.network import load_weights
-    from search.base import BUNDLED
+    from search.base import bundled_weights
     from search.bench import answers
     from search.cache import Cache
     from search.progress import Progress
 
-    base = load_weights(Path(str(resources.files("compress") / "weights" / BUNDLED)))
-    answers(base, load("cifar10"), Cache(folder / "cache"), Progress(Console(quiet=True), 0))
+    answers(bundled_weights(), load("cifar10"), Cache(folder / "cache"), Progress(Console(quiet=True), 0))
 
 
 def main(folder: Path) -> None:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,11 +97,10 @@ def _read(folder: Path, road: str) -> Winner:
 def measure_winners(winners: Sequence[Winner], data: Any, plan: MeasurePlan, rounds: int) -> tuple[Entry, list[Entry]]:
     """The unpruned float base and each of the winners, measured in turns, with their accuracy on the test images."""
     from compress.convert import ConversionJob, Converter
-    from compress.network import load_weights
     from compress.spec import CompressionSpec
-    from search.base import BUNDLED
+    from search.base import bundled_weights
 
-    weights = load_weights(Path(str(resources.files("compress") / "weights" / BUNDLED)))
+    weights = bundled_weights()
     with Converter() as converter:
         base = converter.convert(ConversionJob(CompressionSpec().architecture(), weights, "float32"))
     names: dict[bytes, str] = {}  # two roads may have the same winner

@@ -53,12 +53,12 @@ WAYS: dict[str, dict[str, Any]] = {
 def train_one(way: str) -> None:
     """Train in this way and append its line to the table."""
     from compress.data import load
-    from compress.network import build, load_weights
+    from compress.network import build
     from compress.prune import inherit
     from compress.spec import CompressionSpec
     from compress.tf import tf
     from compress.train import Trainer, TrainPlan, logits, train
-    from search.base import BUNDLED
+    from search.base import bundled_weights
     from search.bench import base_network
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -72,7 +72,7 @@ def train_one(way: str) -> None:
         fractions=tuple(fractions), dropped_blocks=(0, *range(4, 13)), stem_stride=2, epochs=1
     )
     data = load("cifar10")
-    base = load_weights(Path(__file__).parents[1] / "compress" / "weights" / BUNDLED)
+    base = bundled_weights()
     network = build(spec.architecture())
     if setting["inherit"]:
         network.set_weights(inherit(base, spec))

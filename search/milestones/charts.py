@@ -12,6 +12,7 @@ from pptx.oxml.ns import qn
 from pptx.oxml.xmlchemy import OxmlElement
 from pptx.util import Pt
 
+from search.formats import counted
 from search.milestones.drawing import FONT, INK, SOFT, Box
 from search.milestones.findings import KEEP_PERCENT
 from search.milestones.rows import Row
@@ -72,12 +73,12 @@ def series(rows: Sequence[Row], beside: Sequence[Row] = ()) -> list[Group]:
     beside: float rows that quantized ones are compared with; those with the most epochs become one group more.
     """
     groups = [
-        Group(_epochs(epochs), [row for row in rows if row.epochs == epochs])
+        Group(counted(epochs, "epoch"), [row for row in rows if row.epochs == epochs])
         for epochs in sorted({row.epochs for row in rows})
     ]
     most = max((row.epochs for row in beside), default=0)
     floats = [row for row in beside if row.epochs == most]
-    return groups + [Group(f"float32, {_epochs(most)}", floats, beside=True)] * bool(floats)
+    return groups + [Group(f"float32, {counted(most, 'epoch')}", floats, beside=True)] * bool(floats)
 
 
 def axis(values: Sequence[float]) -> Axis:
@@ -188,9 +189,6 @@ def _share(across: Axis, value: float) -> float:
     scale = float if across.step else math.log
     return (scale(value) - scale(across.low)) / (scale(across.high) - scale(across.low))
 
-
-def _epochs(number: int) -> str:
-    return f"{number} epoch{'s' * (number != 1)}"
 
 
 def _round_down(value: float) -> float:

@@ -1,6 +1,6 @@
 """The zips that a team hands in: put together from what was measured, checked, and only then written."""
 
-import os
+import io
 import re
 import subprocess
 import tempfile
@@ -126,18 +126,13 @@ def _needs() -> list[str]:
     return [need for need in requires("thrones") or [] if "extra ==" not in need or 'extra == "search"' in need]
 
 
-def write_zip(path: Path, content: Content) -> None:
-    """Write the zip at once; nothing half-made is left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, suffix=".zip")
-    try:
-        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, value in content.items():
-                archive.writestr(name, value)
-        os.replace(unfinished, path)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
+def zipped(content: Content) -> bytes:
+    """The content as a zip."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in content.items():
+            archive.writestr(name, value)
+    return buffer.getvalue()
 
 
 def check_team(team: str) -> str:

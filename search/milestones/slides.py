@@ -8,7 +8,7 @@ from typing import Any
 from pptx.enum.text import PP_ALIGN
 
 from compress.errors import UsageError
-from search.formats import significant
+from search.formats import counted, significant
 from search.milestones.charts import add_scatter, quantities, series
 from search.milestones.drawing import (
     HEIGHT,
@@ -27,7 +27,7 @@ from search.milestones.drawing import (
     fill_text,
     new_presentation,
 )
-from search.milestones.findings import KEEP_PERCENT, Finding, Findings, settings, table1_findings, table2_findings
+from search.milestones.findings import KEEP_PERCENT, Finding, Findings, table1_findings, table2_findings
 from search.milestones.rows import Row, Table3
 from search.milestones.slide_check import SlideText, overflows, read_slides
 from search.milestones.tables import BOLD3, INT8, body, columns, columns3, notes, table3_cells, table3_notes
@@ -148,7 +148,7 @@ def _grid(rows: Sequence[Row]) -> str:
     fractions, epochs = ({getattr(row, name) for row in rows if row.fraction} for name in ("fraction", "epochs"))
     parts = ["the unpruned base"] * any(not row.fraction for row in rows)
     parts += [f"fractions {_listed(fractions)} x {_listed(epochs)} fine-tune epochs"] * bool(fractions)
-    return f"{' and '.join(parts)}: {settings(len(rows))}"
+    return f"{' and '.join(parts)}: {counted(len(rows), 'setting')}"
 
 
 def _structures(rows: Sequence[Row]) -> Grid:
@@ -177,7 +177,7 @@ def _sizes(deck: Deck) -> Grid:
 def _table(presentation: Any, deck: Deck, footer: str) -> None:
     """The complete table; the accuracies that keep the rule in bold; definitions under it and in the notes."""
     number = {"m1": 1, "m2": 2}[deck.milestone]
-    slide = add_slide(presentation, f"Table {number}: {settings(len(deck.rows))} on the device", footer)
+    slide = add_slide(presentation, f"Table {number}: {counted(len(deck.rows), 'setting')} on the device", footer)
     per_table = len(deck.rows) if len(deck.rows) <= ONE_TABLE else min(ONE_TABLE, -(-len(deck.rows) // 2))
     parts = [deck.rows[start : start + per_table] for start in range(0, len(deck.rows), per_table)][:2]
     width = (FULL - 0.3 * (len(parts) - 1)) / len(parts)

@@ -10,7 +10,7 @@ from compress.errors import UsageError
 from edge.check import WRONG, Finding
 from search.config import StudyConfig
 from search.milestones.check import RULE_PERCENT, check, study_of, unpack
-from search.milestones.pack import check_team, table_content, winner_content, write_zip
+from search.milestones.pack import check_team, table_content, winner_content, zipped
 
 
 def submit(
@@ -38,9 +38,8 @@ def submit(
         content = table_content(study, runs, team, members, video)
     name = f"{milestone.upper()}_{team}.zip"
     with tempfile.TemporaryDirectory(prefix="thrones-submit-") as temporary:
-        made = Path(temporary) / name
-        write_zip(made, content)
-        unpacked = Path(temporary) / "unpacked"
+        made, unpacked = Path(temporary) / name, Path(temporary) / "unpacked"
+        made.write_bytes(zipped(content))
         unpack(made, unpacked)
         findings = list(check(name, unpacked, data, least_percent))
         wrong = [finding for finding in findings if finding.verdict == WRONG]
@@ -70,4 +69,4 @@ def least_percent(config: StudyConfig | None, data: Dataset) -> float:
     """The accuracy that a submission must reach: on CIFAR-10 the competition's, on other data the study's own rule."""
     if config is None or data.name == "cifar10":
         return RULE_PERCENT
-    return data.rule_percent if config.rule.accuracy_percent is None else config.rule.accuracy_percent
+    return config.rule.percent_on(data.rule_percent)

@@ -5,13 +5,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from search.comparison import ESTIMATED_MEANS
-from search.formats import NONE, percent, significant
+from search.formats import NONE, counted, percent, significant
 from search.milestones.rows import DEFINITIONS, Row, Table3
+from search.tables import plain_table
 
 COLUMNS = (
     "Pruning parameters",
@@ -42,7 +41,7 @@ def setting(row: Row) -> str:
     """The first column: "0.25, 3 epochs", "none (unpruned base)", "0.25, 3 epochs, dynamic"."""
     parts = [f"{row.fraction:g}"] if row.fraction else ["none (unpruned base)"]
     if row.fraction or row.epochs:
-        parts.append(f"{row.epochs} epoch{'s' * (row.epochs != 1)}")
+        parts.append(counted(row.epochs, "epoch"))
     return ", ".join(parts + [row.quantization] * (row.quantization != "float32"))
 
 
@@ -145,14 +144,9 @@ def _defined(*without: str) -> list[str]:
 
 
 def _terminal(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> Table:
-    # Text, not str: rich would take "[ms]" for markup and swallow it.
-    table = Table(title=Text(title), caption=Text("\n".join(notes)), caption_justify="left", box=SIMPLE_HEAD)
-    for head in heads:
-        side = "left" if head in TEXTUAL else "right"
-        table.add_column(Text(head), justify=side, overflow="fold", no_wrap=head == COLUMNS[0])  # type: ignore[arg-type]  # a literal
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+    right = [number for number, head in enumerate(heads) if head not in TEXTUAL]
+    unbroken = [number for number, head in enumerate(heads) if head == COLUMNS[0]]
+    return plain_table(title, heads, rows, "\n".join(notes), right, unbroken)
 
 
 def _markdown(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
