@@ -24,6 +24,7 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the default with AVX-512 only; a quarter faster with AVX2
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tensorflow-model-optimization knows Keras 2 only
 
 with _quiet_stderr():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import CandidateError
+from compress.fast_layers import training_twin
 from compress.tf import keras, tf
 
 Images = NDArray[np.uint8]
@@ -45,50 +46,6 @@ class Epoch:
     number: int
     loss: float
     accuracy: float
-
-
-class FastPointwise(keras.layers.Conv2D):  # type: ignore[misc]  # Keras is untyped
-    """A 1x1 convolution whose gradients are plain matrix products.
-
-    TensorFlow's own gradient for the input of a 4x4x512 map took ten times as long as the product on the CPUs
-    tried (`make bench` shows the ratio): the whole base trains three times faster with this.
-    """
-
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        """The same value as Conv2D's; see the class."""
-        return _pointwise(inputs, kernel)
-
-
-@tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow is untyped
-def _pointwise(inputs: Any, kernel: Any) -> Any:
-    channels_in, channels_out = kernel.shape[2:]
-
-    def gradient(upstream: Any) -> tuple[Any, Any]:
-        flat = tf.reshape(upstream, (-1, channels_out))
-        to_inputs = tf.matmul(flat, tf.reshape(kernel, (channels_in, channels_out)), transpose_b=True)
-        to_kernel = tf.matmul(tf.reshape(inputs, (-1, channels_in)), flat, transpose_a=True)
-        return tf.reshape(to_inputs, tf.shape(inputs)), tf.reshape(to_kernel, kernel.shape)
-
-    return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradient
-
-
-def _training_twin(network: Any) -> Any:
-    """The same layers with `FastPointwise`, and with BatchNorm statistics over some twenty batches.
-
-    The base's own momentum of 0.1 keeps the statistics of the last batch alone, too noisy to validate with.
-    """
-
-    def clone(layer: Any) -> Any:
-        config = layer.get_config()
-        if type(layer) is keras.layers.Conv2D and layer.kernel_size == (1, 1):
-            return FastPointwise.from_config(config)
-        if type(layer) is keras.layers.BatchNormalization:
-            return keras.layers.BatchNormalization.from_config({**config, "momentum": 0.95})
-        return type(layer).from_config(config)
-
-    twin = keras.models.clone_model(network, clone_function=clone)
-    twin.set_weights(network.get_weights())
-    return twin
 
 
 def batches(
@@ -138,7 +95,7 @@ class Trainer:
         self.teacher_logits = teacher_logits if plan.distill_weight > 0 else None
         # Quantization-aware networks hold wrapped layers, which have to be trained as they are.
         sequential = all(type(layer).__module__.startswith("tf_keras") for layer in network.layers)
-        self.twin = _training_twin(network) if sequential else network
+        self.twin = training_twin(network) if sequential else network
         steps = len(images) // min(plan.batch_size, len(images))
         warmup = int(plan.warmup_epochs * steps)
         schedule = keras.optimizers.schedules.CosineDecay(

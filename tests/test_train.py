@@ -9,9 +9,10 @@ import pytest
 from networks import architecture, random_images, random_network
 
 from compress.errors import CandidateError
+from compress.fast_layers import FastNormalization, FastPointwise
 from compress.network import build
 from compress.tf import keras, tf
-from compress.train import FastPointwise, Trainer, TrainPlan, accuracy, batches, logits, train
+from compress.train import Trainer, TrainPlan, accuracy, batches, logits, train
 
 SHAPE = architecture(8, 8, stem_stride=4)
 PLAN = TrainPlan(epochs=6, learning_rate=0.05, batch_size=16)
@@ -104,6 +105,26 @@ def test_the_fast_convolution_has_conv2ds_values_and_gradients() -> None:
         results.append([value, *tape.gradient(loss, [images, layer.kernel])])
     for expected, found in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_fast_normalization_has_batchnorms_values_gradients_and_statistics() -> None:
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.normal(3, 2, size=(6, 5, 4, 7)).astype(np.float32))
+    upstream = tf.constant(rng.normal(size=(6, 5, 4, 7)).astype(np.float32))
+    given = [rng.normal(size=7).astype(np.float32) for _ in range(3)] + [rng.random(7).astype(np.float32)]
+    results = []
+    for kind in (keras.layers.BatchNormalization, FastNormalization):
+        layer = kind(epsilon=1e-5, momentum=0.95)
+        layer.build(images.shape)
+        layer.set_weights(given)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            value = layer(images, training=True)
+            loss = tf.reduce_sum(value * upstream)
+        gradients = tape.gradient(loss, [images, layer.gamma, layer.beta])
+        results.append([value, *gradients, *layer.get_weights(), layer(images, training=False)])
+    for expected, found in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def _trainer(plan: TrainPlan = PLAN, **changes: Any) -> Trainer:
