@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test test-arm64 check bench bench-roads training-table candidates sampler-comparison ablation clean
+.PHONY: help run test test-arm64 check bench bench-roads bench-workers training-table candidates sampler-comparison ablation clean
 
 help:
 	@echo "make run         create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
@@ -11,6 +11,7 @@ help:
 	@echo "make check       create .venv, install, ruff and mypy --strict"
 	@echo "make bench       create .venv, install, measure the speed of thrones itself: a table and bench.json"
 	@echo "make bench-roads create .venv, install, measure the winners in studies/results again, against their targets"
+	@echo "make bench-workers  many workers on a PostgreSQL of its own: studies/results/workers.csv (OPTIONS=\"--trials 200\")"
 	@echo "make training-table  train one small network in many ways: studies/results/training.csv (half an hour)"
 	@echo "make candidates RUNS=\"runs/latency ...\"  add what studies measured to studies/results/candidates.csv"
 	@echo "make sampler-comparison  compare samplers on that table: studies/results/samplers.* (OPTIONS=\"--seeds 4\")"
@@ -45,6 +46,9 @@ bench: $(BIN)/.installed
 
 bench-roads: $(BIN)/.installed
 	$(BIN)/python tests/bench_roads.py $(OPTIONS)
+
+bench-workers: $(BIN)/.installed
+	$(BIN)/python tests/bench_workers.py $(OPTIONS)
 
 training-table: $(BIN)/.installed
 	$(BIN)/python tests/training_table.py

@@ -4,6 +4,7 @@ Needs numpy and ai-edge-litert alone; the interpreter is imported on first use.
 """
 
 from edge.device import Device, open_device, open_rig
+from edge.environment import kind_of
 from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError, UsageError
 from edge.interpreter import (
     Operator,
@@ -19,6 +20,7 @@ from edge.measurement import DEFINITIONS, Attempt, Environment, Idle, Measuremen
 from edge.meters.meter import EstimateMeter, Meter, open_meter
 from edge.meters.readings import Power
 from edge.plan import PLANS, MeasurePlan, plan_for
+from edge.pool import Pool, calibrate
 
 __all__ = [
     "DEFINITIONS",
@@ -36,13 +38,16 @@ __all__ = [
     "Measurement",
     "Meter",
     "Operator",
+    "Pool",
     "Power",
     "UnavailableError",
     "UsageError",
     "Window",
+    "calibrate",
     "check_header",
     "check_model",
     "encode_images",
+    "kind_of",
     "open_device",
     "open_meter",
     "open_rig",

@@ -1,6 +1,6 @@
-"""What can run and measure a model, behind a URL: `local:`, `ssh://...`, `rpyc://...`."""
+"""What can run and measure a model, behind a URL: `local:`, `ssh://...`, `rpyc://...`, `fake://...`; or several."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import UsageError
+from edge.fake import FakeDevice
 from edge.local import LocalDevice
 from edge.measurement import Environment, Measurement
 from edge.meters.meter import Meter, open_meter
 from edge.plan import MeasurePlan
+from edge.pool import Pool
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
@@ -36,6 +38,10 @@ class Device(Protocol):
     @property
     def shortest_window_s(self) -> float:
         """The seconds that a plan's window must last for the meter's sake. Raises UnavailableError."""
+        ...
+
+    def jobs(self) -> int:
+        """How many jobs wait or run on it now, whoever asked for them. Raises UnavailableError."""
         ...
 
     def environment(self) -> Environment:
@@ -69,32 +75,49 @@ class Device(Protocol):
 
 
 def open_device(
-    url: str, meter: Meter | None = None, tell: Callable[[str], object] = lambda phase: None
+    url: str,
+    meter: Meter | None = None,
+    tell: Callable[[str], object] = lambda phase: None,
+    patient: bool = True,
 ) -> Device:
     """The device behind a URL, to be used in a `with`.
 
     `meter` stays the caller's to close; None means the one that hangs on a remote device, if any.
-    `tell` hears what a remote device is doing meanwhile.
+    `tell` hears what a remote device is doing meanwhile; `patient`: whether one that is lost is sought for a minute.
     Raises UsageError for a URL that names no device.
     """
     if url == "local:":
-        return LocalDevice(meter)
+        return LocalDevice(meter, tell=tell)
+    if url.startswith("fake://"):
+        return FakeDevice(url, meter, tell=tell)
     if url.startswith(("rpyc://", "ssh://")):
         from edge.wire.connect import connector  # here, because rpyc takes longer to load than `import edge` may
-        from edge.wire.remote import RemoteDevice
+        from edge.wire.remote import FIRST_CONTACT_S, RETRY_S, RemoteDevice
 
-        return RemoteDevice(url, connector(url), meter, tell)
-    raise UsageError(f"no device {url!r}; there are: local:, ssh://pi@raspberrypi.local, rpyc://127.0.0.1:18861")
+        return RemoteDevice(url, connector(url), meter, tell, RETRY_S if patient else FIRST_CONTACT_S)
+    raise UsageError(
+        f"no device {url!r}; there are: local:, ssh://pi@raspberrypi.local, rpyc://127.0.0.1:18861, fake://NAME"
+    )
 
 
 @contextmanager
 def open_rig(
-    device_url: str, meter_url: str, tell: Callable[[str], object] = lambda phase: None
+    device_urls: Sequence[str] | str, meter_url: str, tell: Callable[[str], object] = lambda phase: None
 ) -> Iterator[Device]:
-    """The device together with the meter that weighs it: one on this host, or ON_DEVICE.
+    """The device, or the pool of several, together with the meter that weighs it: one on this host, or ON_DEVICE.
 
-    Raises UsageError for a URL that names nothing, UnavailableError when device or meter do not answer.
+    Raises UsageError for a URL that names nothing or is named twice, for one meter with several boards and for boards
+    of different kinds, UnavailableError when device or meter do not answer.
     """
+    urls = [device_urls] if isinstance(device_urls, str) else list(device_urls)
+    if not urls:
+        raise UsageError("no device is named: for example ssh://pi@raspberrypi.local")
+    for url in urls:
+        if urls.count(url) > 1:
+            raise UsageError(f"{url} is named twice: a board takes one measurement at a time")
+    if len(urls) > 1 and meter_url != ON_DEVICE and not meter_url.startswith("estimate://"):
+        raise UsageError(f"{meter_url} hangs on one of the {len(urls)} boards: use {ON_DEVICE}, each board's own")
     with ExitStack() as stack:
         meter = None if meter_url == ON_DEVICE else stack.enter_context(open_meter(meter_url))
-        yield stack.enter_context(open_device(device_url, meter, tell))
+        devices = [open_device(url, meter, tell, patient=len(urls) == 1) for url in urls]
+        yield stack.enter_context(devices[0] if len(urls) == 1 else Pool(devices, tell))

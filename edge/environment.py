@@ -11,6 +11,9 @@ from edge.measurement import Environment
 # Meaning of the low bits of `vcgencmd get_throttled`; bits 16-19 say the same of the time since boot.
 _THROTTLE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
+KIND = ("cpu", "machine", "cores", "governor", "runtime", "delegate")
+"""What machines must have in common for their measurements to be compared."""
+
 
 def read_environment(root: Path = Path("/")) -> Environment:
     """This machine now; None for what it does not tell. Raises nothing. `root` holds proc, sys, etc."""
@@ -30,6 +33,12 @@ def read_environment(root: Path = Path("/")) -> Environment:
         temperature_c=None if millidegrees is None else millidegrees / 1e3,
         throttled=_read_throttled(),
     )
+
+
+def kind_of(environment: Environment, url: str) -> list[str | int | None]:
+    """What a measurement depends on besides model and plan: the device's kind, for this host with its name."""
+    kind: list[str | int | None] = [getattr(environment, name) for name in KIND]
+    return [*kind, environment.host] if url == "local:" else kind
 
 
 def runtime_name() -> str:

@@ -10,6 +10,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ from edge.meters.meter import Meter
 from edge.plan import MeasurePlan
 from edge.records import build_record
 from edge.session import measure_until_believed, weigh
+from edge.turn import WAITING, count_turns, turn
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
@@ -37,27 +40,31 @@ START_ALLOWANCE_S = 60.0
 # candidate.
 SLOWEST_IMAGE_S = 0.25
 COOL_LIMIT_S = 300.0
+BOARD = "local"
 _COOL_STEP_S = 2.0
-_CRASHES = frozenset(
-    {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
-)
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP})
 _CHILD_ERRORS: dict[str, type[EdgeError]] = {
     kind.__name__: kind for kind in (InfeasibleError, InvalidMeasurementError, UnavailableError)
 }
 
 
 class LocalDevice:
-    """Measures on this machine, each model in a fresh child process; one call at a time.
+    """Measures on this machine, each model in a fresh child process; one call at a time, other processes' included.
 
     `meter` stays the caller's to open and close; without one, power and energy are not measured. `phase` says what
-    is being done; `cancel` ends it from another thread.
+    is being done; `cancel` ends it from another thread. `tell` hears of waiting for other processes.
     """
 
-    def __init__(self, meter: Meter | None = None, start_allowance_s: float = START_ALLOWANCE_S) -> None:
+    def __init__(
+        self,
+        meter: Meter | None = None,
+        start_allowance_s: float = START_ALLOWANCE_S,
+        tell: Callable[[str], object] = lambda phase: None,
+    ) -> None:
         self.url = "local:"
         self.phase = "ready"
         self._meter = meter
-        self._start_allowance_s = start_allowance_s
+        self._start_allowance_s, self._tell = start_allowance_s, tell
         self._process: subprocess.Popen[bytes] | None = None
         self._cancelled = threading.Event()
 
@@ -70,6 +77,10 @@ class LocalDevice:
     def shortest_window_s(self) -> float:
         """See `edge.device.Device.shortest_window_s`."""
         return 0.0 if self._meter is None else self._meter.shortest_window_s
+
+    def jobs(self) -> int:
+        """See `edge.device.Device.jobs`."""
+        return count_turns(BOARD)
 
     def environment(self) -> Environment:
         """This machine now. Raises nothing."""
@@ -88,7 +99,7 @@ class LocalDevice:
         """One attempt by the plan, weighed but not judged. Raises as `edge.device.Device.measure` does."""
         check_header(model)
         check_images(images)
-        try:
+        with self._turn():
             self._cool_down(plan)
             throttled_before = self.environment().throttled
             idle = self._stand_idle(plan) if wants_idle and plan.idle_s else None
@@ -96,8 +107,6 @@ class LocalDevice:
             limit_s = time_limit_s(plan, len(images), self._start_allowance_s)
             job = {"task": "measure", "plan": plan.to_dict(), "pixels": pixels}
             result, _ = self._run_job(model, images, job, limit_s)
-        finally:
-            self.phase = "ready"
         measurement = Measurement(
             sha256=hashlib.sha256(model).hexdigest(),
             model_bytes=len(model),
@@ -125,15 +134,11 @@ class LocalDevice:
         check_header(model)
         check_images(images)
         limit_s = self._start_allowance_s + len(images) * SLOWEST_IMAGE_S
-        self.phase = "predicting"
-        try:
+        with self._turn():
+            self.phase = "predicting"
             _, labels = self._run_job(model, images, {"task": "predict", "pixels": pixels}, limit_s)
-        finally:
-            self.phase = "ready"
         if labels is None:
-            raise UnavailableError(
-                "the predicting process left no labels: is the temporary folder cleaned by others?"
-            )
+            raise UnavailableError("the predicting process left no labels: is the temporary folder cleaned by others?")
         return labels
 
     def cancel(self) -> None:
@@ -152,6 +157,16 @@ class LocalDevice:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """This machine for the caller alone: two that measure at a time would slow each other down."""
+        self.phase = WAITING
+        try:
+            with turn(BOARD, self._rest, self._tell):
+                yield
+        finally:
+            self.phase = "ready"
 
     def _rest(self, seconds: float) -> None:
         if self._cancelled.wait(seconds):
@@ -271,9 +286,7 @@ def _explain_exit(code: int, started: bool, stderr: Path) -> EdgeError:
         )
     lines = stderr.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     last = f": {lines[-1].strip()}" if lines else ""
-    return UnavailableError(
-        f"the measuring process failed with exit code {code}, try `{sys.executable} -m edge`{last}"
-    )
+    return UnavailableError(f"the measuring process failed with exit code {code}, try `{sys.executable} -m edge`{last}")
 
 
 def _read_result(folder: Path) -> dict[str, Any]:
@@ -284,9 +297,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
             f"the measuring process left no result ({one_line(error)}): is the disk full?"
         ) from error
     if not isinstance(result, dict):
-        raise UnavailableError(
-            f"the measuring process left a {type(result).__name__}, not a result: measure again"
-        )
+        raise UnavailableError(f"the measuring process left a {type(result).__name__}, not a result: measure again")
     if "error" in result:
         raise _CHILD_ERRORS.get(result["error"], UnavailableError)(result["message"])
     return result

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.artifacts import FileSystemArtifactStore
 
 from compress.convert import Converter
 from compress.data import Dataset
@@ -21,29 +20,29 @@ from compress.spec import CompressionSpec
 from compress.tf import limit_threads
 from compress.train import logits
 from edge import Device, MeasurePlan, open_rig, plan_for
+from edge.environment import kind_of
 from search.base import base_weights
 from search.bounds import required_percent
 from search.cache import Cache
 from search.config import StudyConfig
+from search.loop import Shift
 from search.progress import Progress
+from search.storages import ArtifactStore, open_artifacts
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(Shift):
     """Everything that the trials of one run share."""
 
-    config: StudyConfig
     data: Dataset
     base: Weights
     rule_percent: float
     required_percent: float  # on the validation images
     plan: MeasurePlan
-    deadline_s: float  # time.monotonic() at which the budget ends
     converter: Converter
     device: Device
     cache: Cache
-    artifacts: FileSystemArtifactStore
-    progress: Progress
+    artifacts: ArtifactStore
 
     @cached_property
     def base_key(self) -> str:
@@ -53,8 +52,8 @@ class Bench:
     @cached_property
     def device_key(self) -> list[str]:
         """What a measurement depends on besides model and plan."""
-        environment = self.device.environment()
-        return [self.device.url, self.config.meter, environment.host, environment.cpu, environment.runtime]
+        kind = kind_of(self.device.environment(), self.device.url)
+        return [self.config.meter, *map(str, kind)]
 
     @cached_property
     def teacher_logits(self) -> NDArray[np.float32]:
@@ -63,15 +62,17 @@ class Bench:
 
 
 @contextmanager
-def open_bench(config: StudyConfig, data: Dataset, progress: Progress, cache: Cache) -> Iterator[Bench]:
+def open_bench(
+    config: StudyConfig, data: Dataset, progress: Progress, cache: Cache, parent: int | None = None
+) -> Iterator[Bench]:
     """The bench of a study, device and converter opened; the budget's clock starts when all is ready.
 
     Raises UsageError for a road that needs a meter, EdgeError when device or meter cannot be opened.
     """
-    with Converter() as converter, open_rig(config.device, config.meter, progress.phase) as device:
+    with Converter() as converter, open_rig(config.devices, config.meter, progress.phase) as device:
         if config.road != "latency" and not device.measures_power:
-            raise UsageError(f"road {config.road} needs a meter, {config.device} has none: name one with --meter")
-        (config.folder / "artifacts").mkdir(parents=True, exist_ok=True)
+            raise UsageError(f"road {config.road} needs a meter, {device.url} has none: name one with --meter")
+        artifacts = open_artifacts(config)
         if config.training.threads:
             limit_threads(config.training.threads)
         base = base_weights(data, cache, progress, config.base)
@@ -88,8 +89,9 @@ def open_bench(config: StudyConfig, data: Dataset, progress: Progress, cache: Ca
             converter=converter,
             device=device,
             cache=cache,
-            artifacts=FileSystemArtifactStore(str(config.folder / "artifacts")),
+            artifacts=artifacts,
             progress=progress,
+            parent=parent,
         )
 
 

@@ -24,6 +24,7 @@ from edge import Device, read_operators
 from search.bench import Bench
 from search.bounds import reachable_percent
 from search.lineage import weights_only
+from search.stopwatch import Stopwatch
 from search.storage import OUT_OF_TIME
 
 QAT_SHARE = 4
@@ -46,7 +47,12 @@ class Candidate:
 
 
 def obtain(
-    bench: Bench, spec: CompressionSpec, trial: optuna.Trial, required_percent: float, has_incumbent: bool
+    bench: Bench,
+    spec: CompressionSpec,
+    trial: optuna.Trial,
+    clock: Stopwatch,
+    required_percent: float,
+    has_incumbent: bool,
 ) -> Candidate:
     """The trained and converted candidate, from the cache where another study has made it.
 
@@ -74,7 +80,8 @@ def obtain(
             raise optuna.TrialPruned(f"{OUT_OF_TIME}: its training would end {ends - bench.deadline_s:.0f} s too late")
 
     bench.progress.phase(f"training, epoch 0/{spec.epochs}")
-    trained = train_candidate(bench, spec, on_epoch)
+    with clock.phase("train"):
+        trained = train_candidate(bench, spec, on_epoch)
     if not curve:  # from the cache: told, but no longer judged
         for number, accuracy in enumerate(trained.curve, 1):
             trial.report(accuracy, number)
@@ -83,11 +90,13 @@ def obtain(
     if model is not None and about is not None:
         values = json.loads(about)
         return Candidate(model, values["operators"], values["accuracy_percent"], trained.curve)
-    bench.progress.phase("converting")
-    model = convert_trained(bench, spec, trained.weights)
-    operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)
-    bench.progress.phase("accuracy on the validation images")
-    accuracy = accuracy_percent(bench.device, model, *bench.data.validation)
+    with clock.phase("convert"):
+        bench.progress.phase("converting")
+        model = convert_trained(bench, spec, trained.weights)
+        operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)
+    with clock.phase("measure"):
+        bench.progress.phase("accuracy on the validation images")
+        accuracy = accuracy_percent(bench.device, model, *bench.data.validation)
     about = json.dumps({"operators": operators, "accuracy_percent": accuracy}).encode()
     bench.cache.put(model, "model", *key)
     bench.cache.put(about, "about", *key)

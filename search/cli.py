@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search.cli_dashboard import dashboard_app
 from search.cli_import import import_app
 from search.cli_milestones import milestones_app
 from search.cli_rig import rig_app
+from search.cli_workers import workers_app
 from search.failures import fail, one_line
-from search.options import Data, Device, Json, Meter, Runs, Study, Test
+from search.options import Artifacts, Base, Data, Devices, Json, Meter, Runs, Storage, Study, Test
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +32,8 @@ app = typer.Typer(
 app.add_typer(milestones_app)
 app.add_typer(rig_app)
 app.add_typer(import_app)
+app.add_typer(dashboard_app)
+app.add_typer(workers_app)
 
 
 @app.command(epilog="Example: thrones run studies/latency.toml --data ~/cifar-10-batches-py --minutes 30")
@@ -41,38 +45,55 @@ def run(
     minutes: Annotated[
         float | None, typer.Option("--minutes", min=0.01, help="End after so many minutes, whatever the study says.")
     ] = None,
-    device: Device = None,
-    meter: Meter = None,
-    base: Annotated[
-        str | None, typer.Option("--base", help="Your own unpruned network: an .npz of `thrones import` or `pretrain`.")
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="So many processes on this host, or with --slurm jobs.")
+    ] = 1,
+    slurm: Annotated[
+        str | None, typer.Option("--slurm", help="Workers are jobs of this Slurm cluster: partition=gtx,time=4:00:00")
     ] = None,
+    device: Devices = None,
+    meter: Meter = None,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+    base: Base = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with it where it stopped; end with the best candidate beside the unpruned base.
 
-    Ctrl-C stops it; the same command goes on. Nothing but the running trial is lost, and that one is tried again.
+    Ctrl-C stops it; the same command goes on. Nothing but the running trials is lost, and those are tried again.
     """
+    from search.config import overlaid
     from search.images import study_and_data
 
     config, found = study_and_data(study, runs, data, test)  # before the imports below, which take seconds
     if minutes is not None:
         config = config.model_copy(update={"budget": config.budget.model_copy(update={"minutes": minutes})})
-    given = {"device": device, "meter": meter, "base": base}
-    config = config.model_copy(update={name: value for name, value in given.items() if value is not None})
+    config = overlaid(config, device=device, meter=meter, storage=storage, artifacts=artifacts, base=base)
+    crew = None
+    if workers > 1 or slurm is not None:
+        from search.cli_workers import crew_of
+
+        same = {"--data": data, "--test-deployment": test, "--runs": runs, "--meter": meter, "--base": base}
+        same |= {"--storage": storage, "--artifacts": artifacts}
+        crew = crew_of(study, config, same, device or [], workers, slurm)
     console = _console(as_json)
     console.print(f"Study {config.name}, road {config.road}, on {found}", soft_wrap=True)
     import optuna
 
     from search.progress import Progress
     from search.space import starting_params
-    from search.storage import locked
 
     starting_params(config)  # what is wrong with the file or the folder is told before TensorFlow loads
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with locked(config.folder), Progress(console, config.budget.minutes) as progress:
-        from search.study import run_study
+    with Progress(console, config.budget.minutes) as progress:
+        if config.rehearsal is not None:
+            from search.rehearsal import run_rehearsal
 
-        finished = run_study(config, found.data, progress)
+            finished = run_rehearsal(config, progress, crew)
+        else:
+            from search.study import run_study
+
+            finished = run_study(config, found.data, progress, crew)
     results = _report(finished, config)
     if as_json:
         _print_json(results)
@@ -84,9 +105,9 @@ def run(
 
 
 @app.command(epilog="Example: thrones status studies/latency.toml")
-def status(study: Study, runs: Runs = Path("runs"), as_json: Json = False) -> None:
+def status(study: Study, runs: Runs = Path("runs"), storage: Storage = None, as_json: Json = False) -> None:
     """Show how far a study is: its trials, the best so far, and why the others were given up."""
-    results = _results(study, runs)[0]
+    results = _results(study, runs, storage)[0]
     if as_json:
         _print_json(results)
         return
@@ -99,6 +120,8 @@ def status(study: Study, runs: Runs = Path("runs"), as_json: Json = False) -> No
 def best(
     study: Study,
     runs: Runs = Path("runs"),
+    storage: Storage = None,
+    artifacts: Artifacts = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the best model's .tflite there.")] = None,
     folder: Annotated[
         Path | None,
@@ -110,14 +133,15 @@ def best(
 
     With --results all that is worth keeping of it goes into a folder, without anything that names this machine.
     """
-    results, stored, config = _results(study, runs)
+    results, stored, config = _results(study, runs, storage, artifacts)
     if results.best is None:
         fail(f"{study}: no trial keeps the rule yet; go on with `thrones run {study}`")
     if out is not None:
         from compress.files import write_at_once
+        from search.storages import read_artifact
 
         key = stored.trials[results.best_trial].user_attrs["artifact model.tflite"]
-        write_at_once(out, (config.folder / "artifacts" / key).read_bytes())
+        write_at_once(out, read_artifact(config, key))
     kept = []
     if folder is not None:
         from search.winner import write_results
@@ -137,12 +161,12 @@ def best(
 
 
 @app.command(epilog="Example: thrones report studies/latency.toml")
-def report(study: Study, runs: Runs = Path("runs")) -> None:
+def report(study: Study, runs: Runs = Path("runs"), storage: Storage = None) -> None:
     """Write the study's report.html and trials.csv anew, also while the study runs."""
-    from search.config import load_config
+    from search.config import load_config, overlaid
     from search.storage import load_study
 
-    config = load_config(study, runs)
+    config = overlaid(load_config(study, runs), storage=storage)
     _report(load_study(config), config)
     typer.echo(f"{config.folder / 'report.html'}\n{config.folder / 'trials.csv'}")
 
@@ -220,10 +244,12 @@ def _console(to_stderr: bool = False) -> "Console":
     return Console(stderr=to_stderr, highlight=False, markup=False)  # markup would swallow [budget]
 
 
-def _results(study: Path, runs: Path) -> "tuple[StudyResults, Any, StudyConfig]":
-    from search.config import load_config
+def _results(
+    study: Path, runs: Path, storage: str | None, artifacts: str | None = None
+) -> "tuple[StudyResults, Any, StudyConfig]":
+    from search.config import load_config, overlaid
 
-    config = load_config(study, runs)
+    config = overlaid(load_config(study, runs), storage=storage, artifacts=artifacts)
     from search.collect import collect
     from search.storage import load_study
 

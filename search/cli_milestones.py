@@ -63,21 +63,22 @@ def replay(
     """
     from rich.console import Console
 
+    from search.config import overlaid
     from search.images import find
     from search.milestones.source import find_source
 
     source = find_source(study, runs, trial)
-    rig = {"device": device, "meter": meter}
-    config = source.config.model_copy(update={name: url for name, url in rig.items() if url is not None})
+    config = overlaid(source.config, device=device, meter=meter)
     images = find(config.data, data, test)
     console = Console(highlight=False, markup=False)
     console.print(f"Replay of {source.where}, road {config.road}, on {images}", soft_wrap=True)
     from dataclasses import replace
 
     from search.progress import Progress
-    from search.storage import locked
+    from search.storage import Lock
 
-    with locked(config.folder), Progress(console, 0) as progress:
+    with Lock(config.folder) as lock, Progress(console, 0) as progress:
+        lock.alone()
         from search.milestones import replay as replaying
         from search.milestones.tables import table3_terminal
 

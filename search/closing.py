@@ -11,6 +11,7 @@ from search.bench import Bench
 from search.bounds import objective
 from search.candidate import test_accuracy_percent
 from search.storage import best_trial, contenders, run_off
+from search.storages import read_artifact
 
 
 def compare(study: optuna.Study, bench: Bench, base: bytes) -> None:
@@ -38,7 +39,7 @@ def compare(study: optuna.Study, bench: Bench, base: bytes) -> None:
     values: dict[int, float] = {}
     for trial in few:
         about = trial.user_attrs
-        model = (bench.config.folder / "artifacts" / about["artifact model.tflite"]).read_bytes()
+        model = read_artifact(bench.config, about["artifact model.tflite"])
         found[trial.number] = model, measured(f"trial {trial.number}", model, about["spec"]["threads"])
         accuracy = about["candidate"]["accuracy_percent"]
         values[trial.number] = objective(bench.config.road, found[trial.number][1], accuracy)

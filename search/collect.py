@@ -1,6 +1,8 @@
 """Read a study out of its storage, once, into plain data for tables and the report."""
 
 import json
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import optuna
@@ -8,9 +10,11 @@ import optuna
 from compress.spec import CompressionSpec
 from edge import Measurement
 from search.config import StudyConfig
-from search.results import Figures, StudyResults, TrialResult
-from search.storage import best_trial
+from search.results import Figures, Phase, StudyResults, TrialResult
+from search.storage import FINALIST, WORKER, best_trial
 
+ARTIFACT = "artifact "
+"""So begin the names of the attributes that hold an artifact's id."""
 IMPORTANCE_TRIALS = 8
 """Fewer complete trials than this say nothing of what matters."""
 
@@ -39,7 +43,7 @@ def collect(study: optuna.Study, config: StudyConfig) -> StudyResults:
         data_source=about.get("data source", ""),
         rule_percent=about.get("rule_percent", 0.0),
         required_percent=about.get("required_percent", 0.0),
-        device=config.device,
+        device=", ".join(config.devices),
         meter=config.meter,
         environment=about.get("environment", {}),
         base=base,
@@ -89,6 +93,8 @@ def _trial(trial: optuna.trial.FrozenTrial) -> TrialResult:
     about = trial.user_attrs
     spec = CompressionSpec.from_dict(about["spec"]) if "spec" in about else None
     complete = trial.state == optuna.trial.TrialState.COMPLETE
+    phases = _phases(about)
+    artifacts = {name.removeprefix(ARTIFACT): value for name, value in about.items() if name.startswith(ARTIFACT)}
     return TrialResult(
         number=trial.number,
         state=trial.state.name,
@@ -100,9 +106,30 @@ def _trial(trial: optuna.trial.FrozenTrial) -> TrialResult:
         architecture=None if spec is None else spec.architecture(),
         operators=about.get("candidate", {}).get("operators", {}),
         curve=tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values)),
-        seconds=about.get("seconds", {}),
+        seconds=_seconds(phases) if phases else about.get("seconds", {}),  # the latter: of before they were stored
         params=dict(trial.params),
+        phases=phases,
+        worker=about.get(WORKER, ""),
+        finalist_of=about.get(FINALIST),
+        artifacts=artifacts,
+        measurement_json=json.dumps(about["measurement"]) if "measurement" in about else "",
     )
+
+
+def _phases(about: dict[str, Any]) -> tuple[Phase, ...]:
+    """Those that the stopwatch has written, each on the board that the trial tells."""
+    boards = {
+        "measure structure": about.get("structure", {}).get("device", ""),
+        "measure": about.get("measurement", {}).get("device", ""),
+    }
+    return tuple(Phase(name, start, seconds, boards.get(name, "")) for name, start, seconds in about.get("phases", ()))
+
+
+def _seconds(phases: Iterable[Phase]) -> dict[str, float]:
+    seconds: dict[str, float] = defaultdict(float)
+    for phase in phases:
+        seconds[phase.name] += phase.seconds
+    return {name: round(value, 3) for name, value in seconds.items()}
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:

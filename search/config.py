@@ -162,6 +162,12 @@ class Grid(_Section):
         return self
 
 
+class Rehearsal(_Section):
+    """Nothing is trained or converted; see `search.rehearsal`. train_s: what a training is pretended to take."""
+
+    train_s: float = Field(default=20.0, ge=0)
+
+
 class Start(_Section):
     """A specification to try first; `fractions` is one number for all layers or one for each."""
 
@@ -180,17 +186,21 @@ class StudyConfig(_Section):
 
     `base`: the .npz of the unpruned network, of `thrones import` or `pretrain`; None: the one that suits `data`.
     `otherwise`: the study file, beside this one, to run where CIFAR-10 is not at hand and cannot be downloaded.
+    `storage`: a URL (see `search.storages`); None: one SQLite file in `folder`. `artifacts`: a folder or s3://BUCKET;
+    None: in `folder`. `device`: one URL, or several boards of one kind.
     """
 
     name: str = ""
     road: Road
     data: str = "cifar10"
     base: str | None = None
-    device: str = "local:"
+    device: str | list[str] = "local:"
     meter: str = "estimate://4.8W"
     seed: int = Field(default=0, ge=0)
     folder: Path = Path()
     otherwise: str | None = None
+    storage: str | None = None
+    artifacts: str | None = None
     rule: Rule = Rule()
     budget: Budget = Budget()
     space: Space = Space()
@@ -199,6 +209,12 @@ class StudyConfig(_Section):
     finish: Finish = Finish()
     start: list[Start] = []
     grid: Grid | None = None
+    rehearsal: Rehearsal | None = None
+
+    @property
+    def devices(self) -> list[str]:
+        """The boards' URLs."""
+        return [self.device] if isinstance(self.device, str) else list(self.device)
 
     def starts(self) -> list[CompressionSpec]:
         """The specifications to try first. Raises UsageError when one of them is out of range."""
@@ -218,6 +234,11 @@ class StudyConfig(_Section):
             ends=self.space.ends_of(start.quantization),
             threads=start.threads,
         )
+
+
+def overlaid(config: StudyConfig, **given: Any) -> StudyConfig:
+    """The study with what an option of the command says in place of its file; None: nothing said."""
+    return config.model_copy(update={name: value for name, value in given.items() if value is not None})
 
 
 def load_config(path: Path, runs: Path = Path("runs")) -> StudyConfig:
@@ -277,5 +298,6 @@ def _keys(sections: list[str | int]) -> list[str]:
     model: Any = StudyConfig
     for section in sections:
         if isinstance(section, str):
-            model = {"start": Start, "grid": Grid}.get(section) or model.model_fields[section].annotation
+            sections_of = {"start": Start, "grid": Grid, "rehearsal": Rehearsal}
+            model = sections_of.get(section) or model.model_fields[section].annotation
     return list(model.model_fields)

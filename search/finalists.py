@@ -8,6 +8,7 @@ import optuna
 from search.bench import Bench
 from search.loop import optimize
 from search.storage import FINALIST, FORMAT, OUT_OF_TIME, best_value, is_close, is_finalist
+from search.trial import run_trial
 
 QAT_LOSS = 0.5
 """Points of accuracy that quantization after training may cost before training is made aware of it."""
@@ -52,7 +53,7 @@ def train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
         waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
         return sum(map(is_finalist, waiting))
 
-    optimize(study, bench, left)
+    optimize(study, bench, run_trial, left)
 
 
 def finalists(study: optuna.Study) -> dict[int, list[optuna.trial.FrozenTrial]]:

@@ -10,26 +10,30 @@ from search.candidate import obtain, test_accuracy_percent
 from search.config import Grid
 from search.loop import optimize
 from search.space import grid_params, suggest_row
-from search.trial import Stopwatch, attach, measure, tell
+from search.stopwatch import Stopwatch
+from search.telling import attach, tell_candidate, tell_measurement
+from search.trial import measure
 
 
 def run_grid(study: optuna.Study, bench: Bench, grid: Grid) -> None:
-    """Run the rows of the grid that are not whole yet, failed ones again, until none is left or the budget ends."""
-    state, wanted = optuna.trial.TrialState, grid_params(grid)
+    """Run the rows that were asked for, until none is left or the budget ends."""
+    waiting = optuna.trial.TrialState.WAITING
+    optimize(
+        study, bench, lambda trial, bench: run_row(trial, bench, grid), lambda: len(_rows(study, waiting)), stay=True
+    )
 
-    def those(*states: optuna.trial.TrialState) -> list[dict[str, Any]]:
-        trials = study.get_trials(deepcopy=False, states=states)
-        return [{**trial.system_attrs.get("fixed_params", {}), **trial.params} for trial in trials]
 
-    there = those(state.COMPLETE, state.WAITING)
-    for row in wanted:
-        if row not in there:
-            study.enqueue_trial(row)
-    optimize(study, bench, lambda: len(those(state.WAITING)), run_one=lambda trial, bench: run_row(trial, bench, grid))
-    whole = those(state.COMPLETE)
+def tell_missing(study: optuna.Study, bench: Bench, grid: Grid) -> None:
+    """Say how many rows are not whole, if any."""
+    whole, wanted = _rows(study, optuna.trial.TrialState.COMPLETE), grid_params(grid)
     missing = [row for row in wanted if row not in whole]
     if missing:
         bench.progress.line(f"{len(missing)} of {len(wanted)} rows are missing; run the same command again for them")
+
+
+def _rows(study: optuna.Study, *states: optuna.trial.TrialState) -> list[dict[str, Any]]:
+    trials = study.get_trials(deepcopy=False, states=states)
+    return [{**trial.system_attrs.get("fixed_params", {}), **trial.params} for trial in trials]
 
 
 def run_row(trial: optuna.Trial, bench: Bench, grid: Grid) -> float:
@@ -37,20 +41,19 @@ def run_row(trial: optuna.Trial, bench: Bench, grid: Grid) -> float:
 
     Unlike a search's trial it takes its test accuracy at once: it is a line of the table, and nothing is chosen.
     """
-    bench.progress.trial(trial.number)
     with Stopwatch(trial) as clock:
+        bench.progress.trial(trial.number, clock.heard)
         spec = suggest_row(trial, bench.config, grid)
         trial.set_user_attr("spec", spec.to_dict())
-        with clock.phase("train and convert"):
-            candidate = obtain(bench, spec, trial, required_percent=0.0, has_incumbent=False)
+        candidate = obtain(bench, spec, trial, clock, required_percent=0.0, has_incumbent=False)
         with clock.phase("measure"):
             bench.progress.phase(f"measuring, {bench.plan.name} plan")
             measurement = measure(bench, candidate.model, bench.plan, test=True)
             test_percent = test_accuracy_percent(bench, candidate.model)
-        tell(trial, measurement, candidate)
-        attach(trial, bench, candidate, measurement)
-        trial.set_user_attr("test_accuracy_percent", test_percent)
         shortfall = bench.required_percent - candidate.accuracy_percent
-        trial.set_user_attr("shortfall", shortfall)
+        tell_measurement(trial, measurement)
+        tell_candidate(trial, candidate.model, candidate.operators, candidate.accuracy_percent, shortfall)
+        attach(trial, bench.artifacts, candidate.model, measurement)
+        trial.set_user_attr("test_accuracy_percent", test_percent)
         trial.set_user_attr("constraint", shortfall)
         return objective(bench.config.road, measurement, candidate.accuracy_percent)

@@ -3,9 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from compress.data import Dataset, load, with_test_deployment
 from compress.errors import NotAtHandError, UsageError
 from search.config import StudyConfig, load_config
+
+REHEARSAL = "rehearsal"
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,8 @@ class Found:
     why: str = ""
 
     def __str__(self) -> str:
+        if self.data.name == REHEARSAL:
+            return "no images: a rehearsal trains nothing"
         if self.data.name == "digits":
             reason = f", because {self.why}" if self.why else "; for CIFAR-10 run another study file"
             return f"digits: the 1,797 handwritten digits that scikit-learn ships{reason}"
@@ -44,6 +50,9 @@ def study_and_data(
     Raises UsageError when the file is wrong, or the data is missing or damaged.
     """
     config = load_config(path, runs)
+    if config.rehearsal is not None:
+        nothing = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
+        return config, Found(Dataset(REHEARSAL, "nothing", nothing, nothing, nothing, flip=True, rule_percent=70.0))
     try:
         return config, find(config.data, folder, test_deployment)
     except NotAtHandError as error:

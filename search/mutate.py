@@ -10,6 +10,7 @@ from compress.architecture import BASE
 from compress.errors import UsageError
 from compress.spec import PRUNED_LAYERS, CompressionSpec, kept_channels
 from search.config import StudyConfig
+from search.memory import spec_of, structure, structures
 from search.space import params, suggest
 from search.storage import best_trials
 
@@ -23,22 +24,22 @@ CHANCES = {"width": 0.5, "move": 0.15, "drop": 0.05, "add": 0.05, "stem": 0.05, 
 
 def propose(study: optuna.Study, config: StudyConfig, rng: np.random.Generator) -> None:
     """Enqueue a mutation of one of the best candidates, where nothing waits and the dice say so."""
-    if study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)) or rng.random() >= SHARE:
-        return
     trials = study.get_trials(deepcopy=False)
-    near = best_trials(study, promising=True)[:AMONG] or _least_short(trials)[:AMONG]
+    if rng.random() >= SHARE or any(trial.state == optuna.trial.TrialState.WAITING for trial in trials):
+        return
+    near = best_trials(study, promising=True, trials=trials)[:AMONG] or _least_short(trials)[:AMONG]
     if not near:
         return
-    tried = {_structure(CompressionSpec.from_dict(t.user_attrs["spec"])) for t in trials if "spec" in t.user_attrs}
+    tried = structures(trials)
     for _ in range(TRIES):
         chosen = near[min(int(rng.geometric(0.35)) - 1, len(near) - 1)]
         try:
-            proposed = mutate(CompressionSpec.from_dict(chosen.user_attrs["spec"]), config, rng)
+            proposed = mutate(spec_of(chosen), config, rng)
             asked = params(proposed, config.space)
             seen_so = suggest(optuna.trial.FixedTrial(asked), config.space, config.training.learning_rate)  # type: ignore[arg-type]  # a FixedTrial does as a Trial
         except UsageError:  # outside the space
             continue
-        if _structure(seen_so) not in tried:
+        if structure(seen_so) not in tried:
             study.enqueue_trial(asked)
             return
 
@@ -77,11 +78,6 @@ def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator)
     values["ends"] = space.ends_of(values["quantization"])
     values["epochs"] = int(np.clip(spec.epochs, *space.epochs))
     return CompressionSpec.from_dict(values)
-
-
-def _structure(spec: CompressionSpec) -> tuple[Any, ...]:
-    """What a trial's speed depends on."""
-    return spec.architecture(), spec.quantization, spec.threads
 
 
 def _least_short(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:

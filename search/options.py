@@ -29,9 +29,28 @@ Device = Annotated[
     str | None,
     typer.Option("--device", help="Where to measure: local:, ssh://pi@raspberrypi.local, rpyc://host:port."),
 ]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option("--device", help="As --device of `measure`; several boards of one kind: give it several times."),
+]
 Meter = Annotated[
     str | None,
     typer.Option("--meter", help="Power: smartpower2:///dev/ttyUSB0, smartpower2://, estimate://4.8W, device: ..."),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="THRONES_STORAGE",
+        help="Where the study is kept: postgresql://USER@HOST/DATABASE, grpc://HOST:13000, or SQLite in --runs.",
+    ),
+]
+Artifacts = Annotated[
+    str | None,
+    typer.Option("--artifacts", envvar="THRONES_ARTIFACTS", help="Where models are kept: a folder or s3://BUCKET."),
+]
+Base = Annotated[
+    str | None, typer.Option("--base", help="Your own unpruned network: an .npz of `thrones import` or `pretrain`.")
 ]
 Runs = Annotated[Path, typer.Option("--runs", help="Where studies keep what they find.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]

@@ -1,5 +1,7 @@
 """What the user sees while a study runs: one live line on a terminal, and a line for each trial that ended."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
@@ -25,6 +27,7 @@ class Progress:
         self._best = ""
         self._phase = "starting"
         self._trial = ""
+        self._heard: Callable[[str], object] = lambda phase: None
         self._seconds = minutes * 60
         self._bar = Bar(
             SpinnerColumn(),
@@ -58,14 +61,15 @@ class Progress:
         self._trial = ""
         self._bar.update(self._task, total=0)
 
-    def trial(self, number: int) -> None:
-        """Trial `number` begins."""
-        self._trial = f"trial {number}"
+    def trial(self, number: int, heard: Callable[[str], object] = lambda phase: None) -> None:
+        """Trial `number` begins; `heard` is told each of its phases, too."""
+        self._trial, self._heard = f"trial {number}", heard
         self.phase("choosing")
 
     def phase(self, phase: str) -> None:
         """What is being done now."""
         self._phase = phase
+        self._heard(phase)
         self._show()
 
     def best(self, best: str) -> None:
@@ -75,7 +79,9 @@ class Progress:
 
     def line(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        # Who started this worker was killed, and rich would end it: what it does counts all the same.
+        with suppress(SystemExit):
+            self.console.print(text, highlight=False, soft_wrap=True)
 
     def _show(self) -> None:
         self._bar.update(

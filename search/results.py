@@ -39,8 +39,22 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A stretch of a trial; `start_s` in seconds since 1970, `board` the device where it was at work."""
+
+    name: str
+    start_s: float
+    seconds: float
+    board: str = ""
+
+
+@dataclass(frozen=True)
 class TrialResult:
-    """One trial, whatever became of it; `curve` is the validation accuracy in percent after each epoch."""
+    """One trial, whatever became of it; `curve` is the validation accuracy in percent after each epoch.
+
+    `phases` is empty for a trial of before they were stored; then `seconds` is all that is known of its time.
+    `measurement_json` is raw, with all its windows, since a page shows few of thousands of trials.
+    """
 
     number: int
     state: str  # COMPLETE, PRUNED, FAIL, RUNNING, WAITING: Optuna's words
@@ -54,6 +68,11 @@ class TrialResult:
     curve: tuple[float, ...]
     seconds: dict[str, float]  # phase -> seconds: structure, train, convert, measure ...
     params: dict[str, Any]
+    phases: tuple[Phase, ...] = ()
+    worker: str = ""  # host:pid
+    finalist_of: int | None = None  # the trial of the search that it trains on
+    artifacts: dict[str, str] = field(default_factory=dict)  # file name -> id in the artifact store
+    measurement_json: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,17 @@ class StudyResults:
     validation_images: int = 0  # 0: a study of before they were stored
     test_images: int = 0
     tie_tolerance: float = 0.0  # candidates within this share of the best value count as equal
+
+    @property
+    def front(self) -> list[TrialResult]:
+        """The measured candidates than which none is both faster and more accurate, the fastest first."""
+        found: list[TrialResult] = []
+        measured = [(trial, trial.figures) for trial in self.trials if trial.state == "COMPLETE" and trial.figures]
+        highest = -1.0
+        for trial, figures in sorted(measured, key=lambda pair: (pair[1].latency_ms, -pair[1].accuracy_percent)):
+            if figures.accuracy_percent > highest:
+                found, highest = [*found, trial], figures.accuracy_percent
+        return found
 
     @property
     def speedup(self) -> float | None:

@@ -7,10 +7,15 @@ from statistics import median
 from search.results import TrialResult
 from search.storage import OUT_OF_TIME
 
-STAGES = ("free", "structure", "train and convert", "measure")
-"""A trial's way. All but "free" are keys of its seconds; what has none of them was given up on its MACs alone."""
-DEVICE_STAGES = ("structure", "measure")
 TRAINING = "train and convert"
+STAGES: dict[str, tuple[str, ...]] = {
+    "free": (),
+    "structure": ("structure", "measure structure"),
+    TRAINING: ("train", "convert", "train and convert"),  # the last: of studies that did not tell the two apart
+    "measure": ("measure",),
+}
+"""A trial's way, and the phases of each stage; what has none was given up on its MACs alone. Waiting is no stage."""
+DEVICE_STAGES = ("structure", "measure")
 
 
 @dataclass(frozen=True)
@@ -30,24 +35,35 @@ def savings(trials: Sequence[TrialResult]) -> tuple[StageSaving, ...]:
     Each stage after it counts with its median over the complete trials, a training that was broken off with the
     median training less what it had taken.
     """
-    complete = [trial.seconds for trial in trials if trial.state == "COMPLETE" and {*STAGES[1:]} <= {*trial.seconds}]
-    typical_s = {stage: median(seconds[stage] for seconds in complete) for stage in STAGES[1:]} if complete else None
-    return tuple(_saving(stage, trials, typical_s) for stage in STAGES)
+    spent = [(trial, _stage_seconds(trial)) for trial in trials]
+    measured = [stage for stage, phases in STAGES.items() if phases]
+    complete = [seconds for trial, seconds in spent if trial.state == "COMPLETE" and {*measured} <= {*seconds}]
+    typical_s = {stage: median(seconds[stage] for seconds in complete) for stage in measured} if complete else None
+    return tuple(_saving(stage, spent, typical_s) for stage in STAGES)
 
 
 def ended_in(trial: TrialResult) -> str | None:
     """The stage that gave the trial up; None where none did: it went on, failed, or the time was over."""
     if trial.state != "PRUNED" or trial.spec is None or trial.reason.startswith(OUT_OF_TIME):
         return None
-    return next((stage for stage in reversed(STAGES) if stage in trial.seconds), STAGES[0])
+    return next(reversed(_stage_seconds(trial)), "free")
 
 
-def _saving(stage: str, trials: Sequence[TrialResult], typical_s: dict[str, float] | None) -> StageSaving:
-    here = [trial.seconds for trial in trials if ended_in(trial) == stage]
-    spent_s = sum(trial.seconds.get(stage, 0.0) for trial in trials)
+def _stage_seconds(trial: TrialResult) -> dict[str, float]:
+    """The seconds of each stage that the trial has come to, in their order."""
+    found = {stage: [trial.seconds[p] for p in phases if p in trial.seconds] for stage, phases in STAGES.items()}
+    return {stage: sum(seconds) for stage, seconds in found.items() if seconds}
+
+
+def _saving(
+    stage: str, spent: Sequence[tuple[TrialResult, dict[str, float]]], typical_s: dict[str, float] | None
+) -> StageSaving:
+    here = [seconds for trial, seconds in spent if ended_in(trial) == stage]
+    spent_s = sum(seconds.get(stage, 0.0) for _, seconds in spent)
     if typical_s is None:
         return StageSaving(stage, len(here), spent_s, None, None)
-    left = STAGES[STAGES.index(stage) + 1 :]
+    stages = [*STAGES]
+    left = stages[stages.index(stage) + 1 :]
     device_s = len(here) * sum(typical_s[later] for later in left if later in DEVICE_STAGES)
     training_s = len(here) * typical_s[TRAINING] if TRAINING in left else 0.0
     if stage == TRAINING:

@@ -1,17 +1,15 @@
-"""Where a study is kept, and the best of what it holds. Needs no TensorFlow, so that `thrones status` comes at once."""
+"""What a study holds: who works on it, what is asked for again, the best of it. Needs no TensorFlow."""
 
 import fcntl
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
-from sqlalchemy import Engine, event
 
 from compress.errors import UsageError
 from search.config import StudyConfig
+from search.storages import has_file, is_there, open_storage, shown, storage_url
 
 INTERRUPTED = "interrupted"
 """The reason of a trial that Ctrl-C or a kill ended."""
@@ -28,44 +26,43 @@ RUN_OFF_WITHIN = 0.06
 """How far from the best value they may be: windows of a tenth of a second vary by 5 % on a shared machine."""
 FORMAT = "quantization"
 """The format in which a finalist is tried, where it is not its candidate's."""
+WORKER = "worker"
+"""Who runs a trial: host:pid."""
 ASKED_AGAIN = "asked again"
 """Marks a trial whose candidate was enqueued once more: it does not count."""
+Trials = Sequence[optuna.trial.FrozenTrial]
 
 
-def storage_path(config: StudyConfig) -> Path:
-    """Where the study's SQLite file stands."""
-    return config.folder / "study.db"
+class Lock:
+    """Who works on a study on this host: any number of workers share it, and a run that begins has it alone for that.
 
-
-def open_storage(path: Path) -> optuna.storages.RDBStorage:
-    """The storage in one SQLite file.
-
-    Write-ahead logging, synced at checkpoints: a killed process loses nothing, a power cut at most the last trial.
+    The kernel lets go when a process ends, however it ends. Use it in a `with`; it makes the study's folder.
     """
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
 
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "study.lock"
 
-@event.listens_for(Engine, "connect")
-def _fast_and_safe(connection: Any, record: Any) -> None:
-    if type(connection).__module__.startswith("sqlite3"):
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+    def __enter__(self) -> "Lock":
+        self._file = self._path.open("a")
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make `folder` and keep every other process out of the study in it for the length of the `with`.
-
-    The kernel lets go when the process ends, however it ends. Raises UsageError when another one is at work.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "study.lock"
-    with path.open("w") as file:
+    def alone(self) -> None:
+        """Keep every other process out of the study. Raises UsageError when one is at work."""
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UsageError(f"{path} is held by another run of this study; wait for it, or stop it") from error
-        yield
+            raise UsageError(
+                f"{self._path} is held by another run of this study; wait for it, stop it, or join it with "
+                "`thrones worker`"
+            ) from error
+
+    def share(self) -> None:
+        """Let others join in, or join them."""
+        fcntl.flock(self._file, fcntl.LOCK_SH)
 
 
 def ask_again(study: optuna.Study, number: int, *, once: bool) -> bool:
@@ -83,26 +80,45 @@ def ask_again(study: optuna.Study, number: int, *, once: bool) -> bool:
     return True
 
 
-def reclaim(study: optuna.Study, storage: optuna.storages.BaseStorage) -> None:
-    """Give up the trials that a killed process left running, and enqueue each once more. Only when `locked`."""
-    study_id = storage.get_study_id_from_name(study.study_name)
+def retry_stale(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """Ask once more for what a worker was doing when it fell silent; Optuna has given the trial up."""
+    ask_again(study, trial.number, once=True)
+
+
+def reclaim(study: optuna.Study, workers: str) -> None:
+    """Give up the running trials of the workers whose name begins so, and enqueue each once more; they are dead."""
+    storage = study._storage  # Optuna has no other way to end a trial that this process has not begun
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        if not trial.user_attrs.get(WORKER, workers).startswith(workers):
+            continue
+        trial_id = trial._trial_id
         if ask_again(study, trial.number, once=True):
             storage.set_trial_user_attr(trial_id, ASKED_AGAIN, True)
         storage.set_trial_user_attr(trial_id, "reason", INTERRUPTED)
         storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
 
 
+def counted(trials: Iterable[optuna.trial.FrozenTrial]) -> int:
+    """How many trials of the search have ended or are on their way; a second try does not count beside its first."""
+    found = list(trials)
+    again = {trial.user_attrs.get(SECOND_TRY) for trial in found}
+    waiting = optuna.trial.TrialState.WAITING
+    return sum(
+        trial.state != waiting
+        and not (trial.state.is_finished() and (ASKED_AGAIN in trial.user_attrs or trial.number in again))
+        and not is_finalist(trial)
+        for trial in found
+    )
+
+
 def load_study(config: StudyConfig) -> optuna.Study:
     """The study as it is stored. Raises UsageError when it was never run."""
-    path = storage_path(config)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist; start the study with `thrones run`")
-    try:
-        return optuna.load_study(study_name=config.name, storage=open_storage(path), sampler=sampler())
-    except KeyError as error:
-        raise UsageError(f"{path} has no study {config.name!r}; start it with `thrones run`") from error
+    url = storage_url(config)
+    if not has_file(url):
+        raise UsageError(f"{shown(url)} does not exist; start the study with `thrones run`")
+    if not is_there(config):
+        raise UsageError(f"{shown(url)} has no study {config.name!r}; start it with `thrones run`")
+    return optuna.load_study(study_name=config.name, storage=open_storage(url, retry_stale), sampler=sampler())
 
 
 def sampler() -> optuna.samplers.BaseSampler:
@@ -118,9 +134,9 @@ def sampler() -> optuna.samplers.BaseSampler:
         )
 
 
-def best_value(study: optuna.Study, *, promising: bool = False) -> float | None:
+def best_value(study: optuna.Study, *, promising: bool = False, trials: Trials | None = None) -> float | None:
     """The best value among the trials that keep the rule, or, `promising`, are predicted to after longer training."""
-    best = best_trials(study, promising=promising)
+    best = best_trials(study, promising=promising, trials=trials)
     return best[0].value if best else None
 
 
@@ -162,12 +178,16 @@ def is_close(value: float | None, to: float | None, within: float = TIE) -> bool
     return value is not None and to is not None and abs(value - to) <= within * max(value, to)
 
 
-def best_trials(study: optuna.Study, *, promising: bool = False) -> list[optuna.trial.FrozenTrial]:
+def best_trials(
+    study: optuna.Study, *, promising: bool = False, trials: Trials | None = None
+) -> list[optuna.trial.FrozenTrial]:
     """The trials that keep the rule, or, `promising`, are predicted to after longer training; the best first.
 
-    What became of a candidate as a finalist stands in for what was predicted of it.
+    What became of a candidate as a finalist stands in for what was predicted of it. `trials`: the study's, where they
+    are at hand: each look into a storage is a journey.
     """
-    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    there = study.get_trials(deepcopy=False) if trials is None else trials
+    complete = [trial for trial in there if trial.state == optuna.trial.TrialState.COMPLETE]
     if promising:
         decided = {trial.user_attrs[FINALIST] for trial in complete if is_finalist(trial)}
         kept = [t for t in complete if t.user_attrs["constraint"] <= 0 and t.number not in decided]

@@ -1,6 +1,7 @@
 """A study from its file to its best model: open or resume the storage, run trials, compare the best with the base."""
 
-import json
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,6 @@ import optuna
 
 from compress.convert import ConversionJob
 from compress.data import Dataset
-from compress.errors import UsageError
 from compress.spec import CompressionSpec
 from edge import InvalidMeasurementError
 from search.bench import Bench, open_bench
@@ -17,92 +17,95 @@ from search.cache import Cache
 from search.closing import compare
 from search.config import StudyConfig
 from search.finalists import finish, train_waiting_finalists
-from search.grid import run_grid
-from search.loop import UNITS, optimize
+from search.grid import run_grid, tell_missing
+from search.loop import optimize
 from search.mutate import propose
+from search.opening import Identity, begin_study, compare_boards, identity, join
 from search.progress import Progress
-from search.space import starting_params
-from search.storage import (
-    ASKED_AGAIN,
-    TIE,
-    best_value,
-    is_finalist,
-    open_storage,
-    reclaim,
-    sampler,
-    storage_path,
-)
+from search.space import grid_params, starting_params
+from search.storage import Lock, counted
+from search.trial import run_trial
+
+Crew = Callable[[Progress, float], None]
+"""Has other processes do the work until time.monotonic() says so, and returns when they have ended."""
 
 
-def run_study(config: StudyConfig, data: Dataset, progress: Progress) -> optuna.Study:
-    """Run or resume a study until its budget ends, then compare its best candidate with the base. Only when `locked`.
+def run_study(config: StudyConfig, data: Dataset, progress: Progress, crew: Crew | None = None) -> optuna.Study:
+    """Run or resume a study until its budget ends, then compare its best candidate with the base.
 
-    Raises UsageError for a storage of another study, base or data; UnavailableError when device or meter stay away.
+    The trials are run here, or by the processes of a `crew`. Raises UsageError for a storage of another study, base or
+    data, and where another run is at work on it; UnavailableError when device or meter stay away.
     """
     starts = starting_params(config)
-    with open_bench(config, data, progress, Cache(config.folder.parent / "cache")) as bench:
-        study = _open_study(bench, starts)
-        base_model = _base_model(bench)
-        progress.begin()
-        if config.grid is not None:
-            run_grid(study, bench, config.grid)
-            return study
-        train_waiting_finalists(study, bench)  # of a run that was stopped among them
-        _search(study, bench)
-        try:
-            compare(study, bench, base_model)
-        except InvalidMeasurementError as error:  # what was found is no worse for it, and is reported all the same
-            progress.line(f"base and best were not compared: {error}; then run the same command again")
+    cache = Cache(config.folder.parent / "cache")
+    with Lock(config.folder) as lock:
+        lock.alone()
+        with open_bench(config, data, progress, cache) as bench:
+            return _run(bench, starts, lock, crew)
+
+
+def _run(bench: Bench, starts: list[dict[str, Any]], lock: Lock, crew: Crew | None) -> optuna.Study:
+    config, progress = bench.config, bench.progress
+    asked = starts if config.grid is None else grid_params(config.grid)
+    study = begin_study(bench, _identity(bench), _facts(bench), asked)
+    base_model = _base_model(bench)
+    compare_boards(study, bench, bench.device, bench.plan, base_model, bench.data.validation[0])
+    lock.share()
+    progress.begin()
+    if crew is None:
+        _work(study, bench)
+    else:
+        if (config.grid.distill_weight if config.grid else config.space.distill_weight[1]) > 0:
+            bench.teacher_logits  # noqa: B018  once, before every worker computes them for itself
+        crew(progress, bench.deadline_s)
+    if config.grid is not None:
+        tell_missing(study, bench, config.grid)
         return study
-
-
-def _open_study(bench: Bench, starts: list[dict[str, Any]]) -> optuna.Study:
-    config = bench.config
-    storage = open_storage(storage_path(config))
-    study = optuna.create_study(
-        study_name=config.name,
-        storage=storage,
-        sampler=sampler(),
-        direction="maximize" if config.road == "fom" else "minimize",
-        load_if_exists=True,
-    )
-    left_out: Any = {"budget": True, "folder": True, "name": True, "start": True, "finish": {"share"}}
-    left_out["grid"] = {"fraction", "epochs", "quantization"} if config.grid else True  # rows may be added
-    setting = json.loads(config.model_dump_json(exclude=left_out))
-    identity = {**setting, "data": bench.data.key, "base": bench.base_key, "host": bench.device_key}
-    stored = study.user_attrs.get("identity")
-    if stored is None:
-        study.set_user_attr("identity", identity)
-        for name, value in (
-            ("road", config.road),
-            ("data", bench.data.name),
-            ("data source", bench.data.source),
-            ("rule_percent", bench.rule_percent),
-            ("required_percent", bench.required_percent),
-            ("validation_images", len(bench.data.validation[0])),
-            ("test_images", len(bench.data.test[0])),
-            ("tie_tolerance", TIE),
-            ("environment", json.loads(json.dumps(vars(bench.device.environment())))),
-        ):
-            study.set_user_attr(name, value)
-    elif stored != identity:
-        other = next(key for key in {**identity, **stored} if stored.get(key) != identity.get(key))
-        raise UsageError(
-            f"{storage_path(config)} was made with another {other} ({_short(stored.get(other))}, now "
-            f"{_short(identity.get(other))}); results must not be mixed: rename the study file, or move the folder away"
-        )
-    reclaim(study, storage)
-    best = best_value(study)
-    if best is not None:
-        bench.progress.best(f"{best:.4g} {UNITS[config.road]}")
-    for start in starts:  # also those written into the file since
-        study.enqueue_trial(start, skip_if_exists=True)
+    try:
+        compare(study, bench, base_model)
+    except InvalidMeasurementError as error:  # what was found is no worse for it, and is reported all the same
+        progress.line(f"base and best were not compared: {error}; then run the same command again")
     return study
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def join_study(config: StudyConfig, data: Dataset, progress: Progress, parent: int | None = None) -> None:
+    """Be one more worker of a study that `run_study` has begun, until its budget ends or process `parent` does.
+
+    Raises UsageError for a study that was not begun or whose time is over, and for another version, space, base, data
+    or kind of board than that study's; UnavailableError when device or meter stay away.
+    """
+    cache = Cache(config.folder.parent / "cache")
+    with Lock(config.folder) as lock, open_bench(config, data, progress, cache, parent) as bench:
+        lock.share()
+        study, left_s = join(config, _identity(bench))
+        progress.begin()
+        _work(study, replace(bench, deadline_s=time.monotonic() + left_s))
+
+
+def _work(study: optuna.Study, bench: Bench) -> None:
+    """What every worker does until the budget ends."""
+    if bench.config.grid is not None:
+        run_grid(study, bench, bench.config.grid)
+        return
+    train_waiting_finalists(study, bench)  # of a run that was stopped among them
+    _search(study, bench)
+
+
+def _identity(bench: Bench) -> Identity:
+    return identity(bench.config, data=bench.data.key, base=bench.base_key, board=bench.device_key)
+
+
+def _facts(bench: Bench) -> dict[str, Any]:
+    """What tables and reports tell of the study."""
+    return {
+        "data": bench.data.name,
+        "data source": bench.data.source,
+        "rule_percent": bench.rule_percent,
+        "required_percent": bench.required_percent,
+        "validation_images": len(bench.data.validation[0]),
+        "test_images": len(bench.data.test[0]),
+        "environment": vars(bench.device.environment()),
+    }
 
 
 def _base_model(bench: Bench) -> bytes:
@@ -122,17 +125,16 @@ def _search(study: optuna.Study, bench: Bench) -> None:
     kept_s = bench.config.finish.share * bench.config.budget.minutes * 60 if bench.config.finish.candidates else 0.0
 
     def left() -> int:
-        done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        counted = [trial for trial in done if ASKED_AGAIN not in trial.user_attrs and not is_finalist(trial)]
-        return bench.config.budget.trials - len(counted)
+        return bench.config.budget.trials - counted(study.get_trials(deepcopy=False))
 
     def propose_next() -> None:
         propose(study, bench.config, rng)
 
     def one_more() -> bool:
         once = iter([left()])
-        optimize(study, bench, lambda: next(once, 0), propose_next)
+        optimize(study, bench, run_trial, lambda: next(once, 0), propose_next)
         return left() > 0
 
-    optimize(study, replace(bench, deadline_s=bench.deadline_s - kept_s), left, propose_next)
+    search = replace(bench, deadline_s=bench.deadline_s - kept_s)
+    optimize(study, search, run_trial, left, propose_next, stay=kept_s == 0)
     finish(study, bench, one_more)

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from compress.architecture import Architecture
 from search.bounds import holding_probability
 from search.comparison import ROADS, comparison_columns, comparison_rows, footnote, published_fom, verdict
 from search.formats import NONE, lasting, marked, percent, significant
@@ -143,8 +144,13 @@ def best_trial(results: StudyResults) -> TrialResult | None:
 
 def layers(results: StudyResults) -> list[Layer]:
     """The best candidate layer by layer against the base; empty while there is none."""
-    trial, base = best_trial(results), results.base_architecture
-    if trial is None or trial.spec is None or trial.architecture is None:
+    trial = best_trial(results)
+    return layers_of(trial, results.base_architecture) if trial else []
+
+
+def layers_of(trial: TrialResult, base: Architecture) -> list[Layer]:
+    """A trial's network layer by layer against the base; empty where it has none."""
+    if trial.spec is None or trial.architecture is None:
         return []
     found = trial.architecture
     kept = dict(zip(trial.spec.kept_blocks, found.blocks, strict=True))
@@ -191,6 +197,8 @@ def layers_table(results: StudyResults) -> Table:
 def figures_dict(results: StudyResults) -> dict[str, Any]:
     """All of `results` as JSON-ready data, and what follows: fom, fom_published, speedup, verdict ..."""
     data = asdict(results)
+    for trial in data["trials"]:
+        del trial["measurement_json"]  # a hundred times what the others need
     data |= {"speedup": results.speedup, "verdict": verdict(results)}
     data |= {"rule": rule(results), "savings": [asdict(stage) for stage in savings(results.trials)]}
     data |= {"layers": [layer._asdict() for layer in layers(results)]}

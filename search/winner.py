@@ -20,8 +20,9 @@ from rich.table import Table
 from compress.errors import UsageError
 from edge import Measurement
 from search.config import StudyConfig
-from search.report import write_csv, write_report
+from search.report import write_csv, write_page
 from search.results import Figures, StudyResults
+from search.storages import read_artifact
 from search.tables import comparison_table
 
 RESULT = "result.json"
@@ -55,7 +56,7 @@ def write_results(
     if place.exists() and not (place / RESULT).is_file():
         raise UsageError(f"{folder} is there and holds no {RESULT}; name a new folder, or one of an earlier call")
     trial = study.get_trials(deepcopy=False)[number]
-    model = _model(config.folder / "artifacts" / trial.user_attrs["artifact model.tflite"], best.sha256)
+    model = _model(config, trial.user_attrs["artifact model.tflite"], best.sha256)
     shown = _without_machine(results, study)
     about = {
         "name": results.name,
@@ -93,14 +94,14 @@ def write_results(
     return [f"wrote {folder}: {', '.join(names)}", *left_out]
 
 
-def _model(path: Path, wanted: str) -> bytes:
+def _model(config: StudyConfig, artifact: str, wanted: str) -> bytes:
     """The bytes that were measured."""
     try:
-        model = path.read_bytes()
+        model = read_artifact(config, artifact)
     except FileNotFoundError as error:
-        raise UsageError(f"{path} is gone; without it the study cannot hand over its best model") from error
+        raise UsageError(f"{error.filename} is gone; without it the study cannot hand over its best model") from error
     if sha256(model).hexdigest() != wanted:
-        raise UsageError(f"{path} has changed since it was measured: its sha256 is no longer {wanted[:12]}...")
+        raise UsageError(f"artifact {artifact} has changed since it was measured: sha256 not {wanted[:12]}...")
     return model
 
 
@@ -165,7 +166,13 @@ def _without_machine(results: StudyResults, study: optuna.Study) -> StudyResults
         meter=measured["meter"] if measured["estimated"] else _kind(measured["meter"]),
         environment={key: value for key, value in measured["environment"].items() if key != "host"},
         trials=tuple(
-            trial if trial.state in ("COMPLETE", "PRUNED") else replace(trial, reason="") for trial in results.trials
+            replace(
+                trial,
+                reason=trial.reason if trial.state in ("COMPLETE", "PRUNED") else "",
+                worker="",
+                phases=tuple(replace(phase, board=_kind(phase.board)) for phase in trial.phases),
+            )
+            for trial in results.trials
         ),
     )
 
@@ -218,7 +225,7 @@ def _markdown(table: Table) -> str:
 
 def _write_page(results: StudyResults, folder: Path) -> list[str]:
     """Write report.html, without plotly.js where that makes it too large for a repository; what was left out."""
-    path = write_report(results, folder)
+    path = write_page(results, folder)
     if path.stat().st_size < LARGEST_PAGE:
         return []
     page = path.read_text(encoding="utf-8").replace(get_plotlyjs(), NO_CHARTS)

@@ -66,6 +66,7 @@ def overhead(trials: int = 60) -> Row:
     from search import study as study_module
     from search import trial as trial_module
     from search.config import StudyConfig
+    from search.opening import begin_study
     from search.progress import Progress
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -88,8 +89,9 @@ def overhead(trials: int = 60) -> Row:
                 rule_percent=70.0, required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # no image is read
                 converter=None, device=device, cache=None,  # type: ignore[arg-type]  # not reached
                 artifacts=optuna.artifacts.FileSystemArtifactStore(str(Path(folder) / "artifacts")), progress=progress,
+                parent=None,
             )
-            study = study_module._open_study(bench, [])
+            study = begin_study(bench, {}, {}, [])
             study_module._search(study, bench)
             taken = [trial.duration.total_seconds() for trial in study.trials if trial.duration is not None]
             starts = sorted(trial.datetime_start for trial in study.trials if trial.datetime_start is not None)

@@ -65,7 +65,7 @@ def collect(run: Path) -> list[dict[str, str]]:
         log = path.with_name(f"{path.name}-wal")
         if log.exists():  # what is not in the file yet
             shutil.copy(log, copy.with_name("study.db-wal"))
-        storage = open_storage(copy)
+        storage = open_storage(f"sqlite:///{copy}")
         try:
             return [
                 _line(name, trial)

@@ -10,7 +10,7 @@ import edge
 from compress.spec import CompressionSpec
 from search.config import load_config
 from search.space import grid_params
-from search.storage import open_storage, storage_path
+from search.storages import open_storage, storage_url
 
 STUDY = """road = "latency"
 data = "cifar10"
@@ -53,7 +53,7 @@ def write_grid(folder: Path, name: str = "m1", rows: int | None = None) -> Path:
     config = load_config(path, folder / "runs")
     assert config.grid is not None
     config.folder.mkdir(parents=True)
-    study = optuna.create_study(study_name=name, storage=open_storage(storage_path(config)))
+    study = optuna.create_study(study_name=name, storage=open_storage(storage_url(config)))
     study.set_user_attr("data", "cifar10")
     for row in grid_params(config.grid)[:rows]:
         fraction, epochs, quantization = row["fraction"], row["epochs"], row["quantization"]

@@ -2,6 +2,7 @@
 
 from compress.architecture import BASE
 from compress.spec import CompressionSpec
+from edge import PLANS, Attempt, Environment, Measurement, Window
 from search.results import Figures, StudyResults, TrialResult
 
 NASTY = "</script><script>alert('ä')</script> & [bold]ms[/bold]"
@@ -30,6 +31,29 @@ def figures(name: str = "trial 0", **changes: object) -> Figures:
         "plan": "search",
     }
     return Figures(**{**values, **changes})  # type: ignore[arg-type]  # a test's shorthand
+
+
+def measurement(**changes: object) -> Measurement:
+    """Two windows, after an attempt that was not believed."""
+    windows = tuple(Window(at, at + 1.0, 100, 0.9, 9.0, 9.5, 4.8, 5.0) for at in (10.0, 12.0))
+    values = {
+        "sha256": "ab" * 32,
+        "model_bytes": 43_216,
+        "plan": PLANS["search"],
+        "windows": windows,
+        "peak_memory_mb": 48.3,
+        "memory_growth_mb": 0.4,
+        "load_ms": 1.0,
+        "environment": Environment(
+            "pi", "aarch64", "Cortex-A53", 4, "Debian 12", "3.11", "ai-edge-litert 2.3.0", "XNNPACK", "performance",
+            1400.0, 55.0, "0x0",
+        ),
+        "device": "ssh://pi@raspberrypi.local",
+        "meter": "estimate://4.8W",
+        "estimated": True,
+        "rejected": (Attempt("too unsteady", windows[:1]),),
+    }  # fmt: skip
+    return Measurement(**{**values, **changes})  # type: ignore[arg-type]  # a test's shorthand
 
 
 def trial(number: int, state: str = "COMPLETE", **changes: object) -> TrialResult:

@@ -17,7 +17,7 @@ from search import images
 from search.images import study_and_data
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("run", "status", "best", "report", "pretrain", "data", "measure")
+COMMANDS = ("run", "status", "best", "report", "pretrain", "data", "measure", "worker", "dashboard")
 
 
 @pytest.fixture

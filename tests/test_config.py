@@ -15,7 +15,7 @@ STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.toml"))
 def test_a_study_file_that_ships_loads_and_its_starts_fit_its_space(path: Path, tmp_path: Path) -> None:
     config = load_config(path, tmp_path)
     assert (config.name, config.folder) == (path.stem, tmp_path / path.stem)
-    assert config.starts() or config.grid
+    assert config.starts() or config.grid or config.rehearsal
     for spec in config.starts():
         assert params(spec, config.space)
     if config.otherwise is not None:

@@ -9,14 +9,16 @@ from pathlib import Path
 import optuna
 import pandas  # type: ignore[import-untyped]  # no stubs
 import pytest
-from handmade import NASTY, figures, study, trial
+from handmade import NASTY, figures, measurement, study, trial
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no types
 from rich.console import Console
 from rich.table import Table
 
-from search import comparison, formats, report, tables
+from search import charts, comparison, formats, report, tables
 from search.collect import collect
 from search.config import StudyConfig
+from search.results import Phase
+from search.timeline import timeline_chart
 
 EMPTY = study(base=None, best=None, best_trial=None, compared=False, importances={}, trials=())
 
@@ -45,7 +47,7 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.tags and self.tags[-1][0] == "script":
             self.scripts[-1] += data
-        elif self.tags and self.tags[-1][0] in ("td", "th") and data.strip():
+        elif self.tags and self.tags[-1][0] in ("td", "th", "a") and data.strip():
             self.tables[-1][-1][-1] += data
 
 
@@ -59,6 +61,10 @@ def cells(table: Table) -> list[tuple[str, ...]]:
     return list(zip(*columns, strict=True))
 
 
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
 def printed(table: Table) -> str:
     console = Console(width=200)
     with console.capture() as capture:
@@ -68,7 +74,9 @@ def printed(table: Table) -> str:
 
 def test_page_loads_nothing_and_forbids_loading(html: str) -> None:
     page = Page(html)
-    assert not [(tag, attrs) for tag, attrs in page.tags if {"src", "href", "srcset", "data"} & set(attrs)]
+    assert not [(tag, attrs) for tag, attrs in page.tags if {"src", "srcset", "data"} & set(attrs)]
+    links = [(tag, attrs["href"]) for tag, attrs in page.tags if "href" in attrs]
+    assert links == [("a", "trials/0.html"), ("a", "trials/3.html")], "to the pages of trials, and nowhere else"
     assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object", "embed", "img", "base")]
     policy = next(attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv"))
     assert policy and policy.startswith("default-src 'none'") and "http" not in policy
@@ -205,6 +213,25 @@ def test_the_rule_says_what_counts_as_equal() -> None:
     )
 
 
+def test_times_come_from_the_phases_and_in_an_older_study_from_its_seconds() -> None:
+    stored = optuna.create_study()
+    phases = [["structure", 10.0, 1.0], ["measure structure", 11.0, 2.0], ["waiting", 13.0, 0.5]]
+    phases += [["measure", 13.5, 4.0], ["measure", 17.5, 0.25]]
+    measured = json.loads(measurement().to_json())
+    new = {"phases": phases, "worker": "host:7", "measurement": measured}
+    new |= {"structure": {"device": "ssh://first"}, "artifact model.tflite": "abc", "finalist of": 3}
+    old = {"seconds": {"structure": 4.0, "train and convert": 90.0}}
+    for about in (new, old):
+        stored.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.PRUNED, user_attrs=about))
+    now, before = collect(stored, StudyConfig(road="latency", data="digits")).trials
+    assert now.seconds == {"structure": 1.0, "measure structure": 2.0, "waiting": 0.5, "measure": 4.25}
+    assert now.phases[:2] == (Phase("structure", 10.0, 1.0), Phase("measure structure", 11.0, 2.0, "ssh://first"))
+    assert now.phases[3].board == measured["device"]
+    assert (now.worker, now.artifacts, now.finalist_of) == ("host:7", {"model.tflite": "abc"}, 3)
+    assert json.loads(now.measurement_json) == measured
+    assert (before.phases, before.seconds, before.worker) == ((), old["seconds"], "")
+
+
 def test_what_giving_up_early_saved() -> None:
     seconds = {"structure": 4.0, "train and convert": 90.0, "measure": 2.0}
     broken_off = {"structure": 4.0, "train and convert": 30.0}
@@ -272,7 +299,7 @@ def test_an_empty_study_is_a_sensible_page(road: str, tmp_path: Path) -> None:
     assert "None" not in page.replace(get_plotlyjs(), "")
     assert len(pandas.read_csv(report.write_csv(empty, tmp_path))) == 0
     assert printed(tables.comparison_table(empty)) and printed(tables.trials_table(empty, last=5))
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"], "no half-written file stays"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"], "nothing else, nothing half-written"
 
 
 def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +312,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match="disk full"):
         report.write_report(study(), tmp_path)
-    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+    assert path.read_bytes() == before and files(tmp_path) == ["report.html"]
 
 
 @pytest.mark.parametrize(
@@ -294,3 +321,57 @@ def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.
 )
 def test_significant(value: float | None, text: str) -> None:
     assert formats.significant(value) == text
+
+
+def test_the_front_has_what_nothing_else_beats_in_both() -> None:
+    places = ((0.03, 60.0), (0.02, 58.0), (0.03, 65.0), (0.05, 64.0), (0.06, 65.0), (0.07, 72.0))
+    measured = [trial(n, figures=figures(latency_ms=ms, accuracy_percent=p)) for n, (ms, p) in enumerate(places)]
+    unmeasured = [trial(6, "PRUNED", figures=figures(latency_ms=0.01)), trial(7, "FAIL")]
+    results = study(trials=(*measured, *unmeasured))
+    assert [each.number for each in results.front] == [1, 2, 5]
+    drawn = charts.accuracy_chart(results)
+    front = next(trace for trace in drawn.data if trace.name == "front")
+    assert (front.x, front.y) == ((0.02, 0.03, 0.07, 0.07), (58.0, 65.0, 72.0, 72.0))
+
+
+def test_published_entries_are_of_cifar10_and_of_another_device() -> None:
+    digits, cifar10 = ([t.name for t in charts.accuracy_chart(study(data=data)).data] for data in ("digits", "cifar10"))
+    published = ["published, on a Raspberry Pi 3B+ (other device)", "published, on an Odroid MC1 (other device)"]
+    assert cifar10 == [*published, *digits]
+
+
+def test_where_the_time_went() -> None:
+    phases = (Phase("structure", 0, 60), Phase("measure structure", 60, 60), Phase("waiting", 120, 120))
+    new = trial(0, phases=phases, seconds={phase.name: phase.seconds for phase in phases})
+    old = trial(1, seconds={"structure": 60.0, "train and convert": 300.0})
+    bars = charts.seconds_chart(study(trials=(new, old))).data[0]
+    assert dict(zip(bars.y, bars.x, strict=True)) == {
+        "conversion": 1, "device": 1, "waiting for a device": 2, "structure": 1, "train and convert": 5,
+    }  # fmt: skip
+    assert bars.text[-1] == "5.00 (50 %)"
+
+
+def test_the_timeline_has_a_row_for_each_worker_and_each_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert timeline_chart(study()) == "No times have been recorded yet."
+    ann = trial(0, worker="ann:1", phases=(Phase("train", 100, 30), Phase("measure", 130, 10, "ssh://pi")))
+    bob = trial(1, worker="bob:2", phases=(Phase("waiting", 110, 30), Phase("measure", 140, 60, "ssh://pi")))
+    drawn = timeline_chart(study(trials=(ann, bob)))
+    rows = [note.text for note in drawn.layout.annotations]
+    assert rows == ["worker ann:1: busy 40 %", "worker bob:2: busy 60 %", "board ssh://pi: busy 70 %"]
+    bars = {trace.name: [y for y in trace.y if y == y] for trace in drawn.data}  # without the gaps, which are NaN
+    assert bars == {
+        "training": [0] * 3, "conversion": [], "device": [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 2],
+        "waiting for a device": [1] * 3,
+    }  # fmt: skip
+    monkeypatch.setattr("search.timeline.SEGMENTS", 1)
+    assert "the last 1 of 2 trials" in timeline_chart(study(trials=(ann, bob))).layout.xaxis.title.text
+
+
+def test_a_long_table_keeps_what_matters_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "ROWS", 4)
+    good = [trial(number, value=value, figures=figures()) for number, value in enumerate((0.5, 0.3, 0.4))]
+    results = study(trials=(*good, *(trial(number, "PRUNED") for number in range(3, 9))), best_trial=1)
+    page = report.write_page(results, tmp_path, {"3": "trials/3.html"}).read_text(encoding="utf-8")
+    (rows,) = [table[1:] for table in Page(page).tables if table[0][0] == "trial"]
+    assert [row[0] for row in rows] == ["0", "1", "2", "3"]
+    assert "4 of 9 trials stand here" in page and "All are in trials.csv" in page

@@ -54,7 +54,7 @@ def table() -> list[Recorded]:
 
 
 def test_the_collector_keeps_architectures_and_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = open_storage(tmp_path / "study.db")
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     study = optuna.create_study(study_name="latency", storage=storage)
     child = replace(ODD, parent=replace(ODD, quantization="float32", ends="float32"))
     for spec, accuracy, about in (

@@ -1,5 +1,7 @@
 """What giving up early saved: seconds worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 from handmade import trial
 
@@ -17,6 +19,8 @@ LONGER = {"structure": 6.0, "train and convert": 140.0, "measure": 4.0}
         ({"structure": 4.0}, "structure"),
         ({"structure": 4.0, "train and convert": 30.0}, "train and convert"),
         (FULL, "measure"),
+        ({"structure": 1.0, "measure structure": 2.0, "waiting": 9.0}, "structure"),
+        ({"structure": 1.0, "measure structure": 2.0, "train": 30.0}, "train and convert"),
     ],
 )
 def test_a_trial_ended_in_its_last_stage(seconds: dict[str, float], stage: str) -> None:
@@ -46,6 +50,13 @@ def test_what_a_trial_would_have_cost_from_there_on() -> None:
         StageSaving("train and convert", 2, 340.0 + 530.0, 2 * 2.0, 70.0),  # the longer one saved none, not -400
         StageSaving("measure", 0, 8.0, 0.0, 0.0),
     )
+
+
+def test_phases_count_as_their_stage_and_waiting_as_none() -> None:
+    now = {"structure": 1.5, "measure structure": 2.5, "train": 97.0, "convert": 3.0, "measure": 2.0, "waiting": 50.0}
+    given_up = [trial(1, "PRUNED"), trial(2, "PRUNED", seconds={"structure": 1.0, "measure structure": 4.0})]
+    was = savings([trial(0, seconds=FULL), given_up[0], replace(given_up[1], seconds={"structure": 5.0})])
+    assert savings([trial(0, seconds=now), *given_up]) == was
 
 
 def test_without_a_complete_trial_nothing_is_guessed() -> None:

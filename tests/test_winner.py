@@ -84,7 +84,13 @@ def trial(
 
 def failed(reason: str) -> optuna.trial.FrozenTrial:
     """A trial that a fault ended."""
-    about = {"spec": SPEC.to_dict(), "seconds": {"structure": 2.0}, "reason": reason}
+    about = {
+        "spec": SPEC.to_dict(),
+        "phases": [["structure", START.timestamp(), 1.5], ["measure structure", START.timestamp() + 1.5, 0.5]],
+        "structure": {"device": "ssh://anna@pi.example"},
+        "worker": f"{HOST}:7",
+        "reason": reason,
+    }
     made = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs=about)
     made.datetime_start, made.datetime_complete = START, START + timedelta(minutes=1)
     return made
@@ -116,7 +122,7 @@ def write(
     (runs / "artifacts" / "the-model").write_bytes(MODEL)
     study = optuna.create_study(
         study_name="small",
-        storage=open_storage(runs / "study.db"),
+        storage=open_storage(f"sqlite:///{runs / 'study.db'}"),
         direction="maximize" if road == "fom" else "minimize",
     )
     for name, value in (

@@ -134,6 +134,11 @@ class Agent:
             self._give_up(self._find(name), "cancelled by the host")
             self._changed.notify_all()
 
+    def jobs(self) -> int:
+        """How many wait or run."""
+        with self._changed:
+            return sum(job.state in ("waiting", "running") for job in self._jobs.values())
+
     def give_up_abandoned(self) -> None:
         """End the jobs for which no host has asked for LEASE_S."""
         with self._changed:
@@ -223,11 +228,12 @@ class AgentService(rpyc.Service):  # type: ignore[misc]  # rpyc is untyped
 
     @_answers
     def exposed_hello(self) -> dict[str, Any]:
-        """Who is there: protocol, version, the meter that hangs on this device."""
+        """Who is there: protocol, version, how many jobs, the meter that hangs on this device."""
         meter = self._agent.meter
         return {
             "protocol": PROTOCOL,
             "version": installed_version(),
+            "jobs": self._agent.jobs(),
             "meter": None
             if meter is None
             else {"url": meter.url, "estimated": meter.estimated, "shortest_window_s": meter.shortest_window_s},

@@ -26,6 +26,7 @@ from edge.meters.meter import Meter
 from edge.plan import MeasurePlan
 from edge.records import build_record
 from edge.session import measure_until_believed, weigh
+from edge.turn import WAITING
 from edge.wire.agent import PROTOCOL, Request
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ class RemoteDevice:
         """What the device finds when it looks at itself, and at a meter that hangs on it; see `edge.check`."""
         return [build_record(Finding, finding) for finding in self._call("check")]
 
+    def jobs(self) -> int:
+        """See `edge.device.Device.jobs`."""
+        return int(self._call("hello").get("jobs", 0))  # an agent of an older version does not tell
+
     def environment(self) -> Environment:
         """See `edge.device.Device.environment`."""
         return build_record(Environment, self._call("environment"))
@@ -188,7 +193,7 @@ class RemoteDevice:
                         return bytes(self._call("result", name))
                 elif answer["state"] == "failed":
                     raise _error(answer["failure"])
-                elif answer["state"] == "running":
+                elif answer["state"] == "running" and answer["phase"] != WAITING:
                     running_since = running_since or time.monotonic()
                     if time.monotonic() - running_since > limit_s + LATE_S:
                         raise UnavailableError(f"{self.url} has not ended a job in {limit_s:.0f} s: is it overloaded?")

@@ -15,7 +15,8 @@ from search.milestones.rows import Row
 from search.milestones.slides import Deck, write_deck
 from search.milestones.tables import csv_text, markdown, notes
 from search.space import grid_params
-from search.storage import load_study, storage_path
+from search.storage import load_study
+from search.storages import is_there, shown, storage_url
 from search.winner import nameless
 
 Key = tuple[float, int, str]
@@ -67,12 +68,12 @@ def deck_of(path: Path, runs: Path, team: str, members: str) -> Deck:
     study = load_study(config)
     rows = rows_of(study)
     if not rows:
-        raise UsageError(f"{storage_path(config)} has no whole row yet; go on with `thrones run {path}`")
+        raise UsageError(f"{shown(storage_url(config))} has no whole row yet; go on with `thrones run {path}`")
     float_rows: list[Row] = []
     first = path.with_name("m1.toml")
     if milestone == "m2" and first.exists():
         of_first = load_config(first, runs)
-        float_rows = rows_of(load_study(of_first)) if storage_path(of_first).exists() else []
+        float_rows = rows_of(load_study(of_first)) if is_there(of_first) else []
     return Deck(milestone, team, members, tuple(rows), tuple(float_rows), _facts(study, config))
 
 

@@ -34,7 +34,7 @@ thrones = "search.cli:main"
 include = ["edge*", "compress*", "search*"]
 [tool.setuptools.package-data]
 compress = ["weights/*"]
-search = ["report.html"]
+search = ["*.html"]
 """
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from compress.errors import UsageError
 from compress.spec import CompressionSpec
 from search.config import StudyConfig, load_config, parse_config
-from search.storage import best_trial, load_study, storage_path
+from search.storage import best_trial, load_study
+from search.storages import is_there, read_artifact, shown, storage_url
 from search.winner import RESULT
 
 
@@ -42,11 +43,11 @@ def find_source(path: Path, runs: Path, trial: int | None = None) -> Source:
     if path.is_dir():
         return _from_folder(path, runs, trial)
     config = load_config(path, runs)
-    if storage_path(config).exists():
+    if is_there(config):
         return _from_storage(path, config, trial)
     folder = path.parent / "results" / config.name
     if not folder.is_dir():
-        missing = f"neither {storage_path(config)} nor {folder} exists"
+        missing = f"neither {shown(storage_url(config))} nor {folder} exists"
         raise UsageError(f"{config.name}: {missing}; find a winner with `thrones run {path}`")
     return _from_folder(folder, runs, trial)
 
@@ -64,11 +65,10 @@ def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Source
         whole = [str(trial.number) for trial in trials if key in trial.user_attrs]
         raise UsageError(f"trial {number} of {path} has no model; these have one: {', '.join(whole) or 'none'}")
     about = trials[number].user_attrs
-    artifact = config.folder / "artifacts" / about[key]
-    model = _read(artifact)
-    _same(artifact, model, about["candidate"]["sha256"])
+    model = _artifact(config, about[key])
+    _same(f"artifact {about[key]}", model, about["candidate"]["sha256"])
     spec = CompressionSpec.from_dict(about["spec"])
-    where = f"trial {number} of {storage_path(config)}"
+    where = f"trial {number} of {shown(storage_url(config))}"
     return Source(where, config, path.read_text(encoding="utf-8"), spec, model, number)
 
 
@@ -87,7 +87,7 @@ def _from_folder(folder: Path, runs: Path, trial: int | None) -> Source:
     return Source(str(folder), parse_config(text, path, runs), text, spec, model)
 
 
-def _same(path: Path, model: bytes, wanted: str) -> None:
+def _same(path: Path | str, model: bytes, wanted: str) -> None:
     found = sha256(model).hexdigest()
     if found != wanted:
         raise UsageError(f"{path} has changed since it was measured: sha256 {found[:12]}, wanted {wanted[:12]}")
@@ -98,6 +98,13 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); a winner needs it") from error
+
+
+def _artifact(config: StudyConfig, name: str) -> bytes:
+    try:
+        return read_artifact(config, name)
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read ({error.strerror}); a winner needs it") from error
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""Studies from one storage to another, with artifacts."""
+
+from collections.abc import Iterator
+
+import optuna
+from optuna.artifacts import get_all_artifact_meta
+from optuna.trial import TrialState
+
+from compress.errors import UsageError
+from search.storages import ArtifactStore, artifacts_at, has_file, open_storage, shown
+
+
+def copy_studies(
+    source_url: str, target_url: str, name: str | None, artifacts: tuple[str, str] | None
+) -> Iterator[str]:
+    """Copy all studies, or the one of this name; a line for each as it is done.
+
+    Raises UsageError for a study that is not there, that is there already, or that a worker is at.
+    """
+    if not has_file(source_url):
+        raise UsageError(f"{shown(source_url)} does not exist; nothing was copied")
+    source, target = open_storage(source_url), open_storage(target_url)
+    names = optuna.get_all_study_names(source)
+    if name is not None and name not in names:
+        raise UsageError(f"{shown(source_url)} has no study {name!r}; it has {', '.join(names) or 'none'}")
+    wanted = names if name is None else [name]
+    there = set(wanted) & set(optuna.get_all_study_names(target))
+    if there:
+        raise UsageError(
+            f"{shown(target_url)} has a study {sorted(there)[0]!r} already; results must not be mixed: name another "
+            "database, or one study with --study"
+        )
+    stores = None if artifacts is None else (artifacts_at(artifacts[0]), artifacts_at(artifacts[1]))
+    for each in wanted:
+        study = optuna.load_study(study_name=each, storage=source)
+        if study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            raise UsageError(f"study {each!r} has running trials; stop its workers first, or wait for them")
+        moved = 0 if stores is None else _copy_artifacts(study, source, *stores)  # first: no study without its models
+        optuna.copy_study(from_study_name=each, from_storage=source, to_storage=target)
+        yield f"{each}: {len(study.get_trials(deepcopy=False))} trials and {moved} artifacts copied"
+
+
+def _copy_artifacts(
+    study: optuna.Study, storage: optuna.storages.BaseStorage, source: ArtifactStore, target: ArtifactStore
+) -> int:
+    owners: list[optuna.Study | optuna.trial.FrozenTrial] = [study, *study.get_trials(deepcopy=False)]
+    found = [meta.artifact_id for owner in owners for meta in get_all_artifact_meta(owner, storage=storage)]
+    for artifact in found:
+        try:
+            with source.open_reader(artifact) as file:
+                target.write(artifact, file)
+        except optuna.artifacts.exceptions.ArtifactNotFound as error:
+            raise UsageError(f"study {study.study_name!r}: artifact {artifact} is not in the source") from error
+    return len(found)

@@ -1,0 +1,118 @@
+"""How a study is created, resumed and joined, and what all its trials have in common. Needs no TensorFlow."""
+
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from compress.errors import UsageError
+from edge import Device, MeasurePlan
+from edge.pool import Pool, calibrate
+from search.config import StudyConfig
+from search.loop import UNITS, Shift
+from search.storage import TIE, best_value, load_study, reclaim, retry_stale, sampler
+from search.storages import open_storage, shown, storage_url
+from search.version import version
+
+Identity = dict[str, Any]
+
+
+def identity(config: StudyConfig, data: str, base: str, board: Sequence[str]) -> Identity:
+    """What all trials of a study have in common; not how long it runs, where it is kept, or who works on it."""
+    left_out: Any = dict.fromkeys(("budget", "folder", "name", "start", "storage", "artifacts", "device"), True)
+    left_out |= {"finish": {"share"}, "training": {"threads"}}
+    left_out["grid"] = {"fraction", "epochs", "quantization"} if config.grid else True  # rows may be added
+    setting = json.loads(config.model_dump_json(exclude=left_out))
+    return {**setting, "data": data, "base": base, "kind of board": list(board)}
+
+
+def begin_study(
+    shift: Shift, who: Identity, facts: Mapping[str, Any], asked: Sequence[Mapping[str, Any]]
+) -> optuna.Study:
+    """Create or resume a study, ask for the candidates to try first, and set the clock for those who join.
+
+    Only for one process at a time. Raises UsageError for a storage of another study.
+    """
+    config = shift.config
+    study = optuna.create_study(
+        study_name=config.name,
+        storage=open_storage(storage_url(config), retry_stale),
+        sampler=sampler(),
+        direction="maximize" if config.road == "fom" else "minimize",
+        load_if_exists=True,
+    )
+    if "identity" in study.user_attrs:
+        _check(study, config, who)
+    else:
+        study.set_user_attr("identity", who)
+        for name, value in {"road": config.road, "tie_tolerance": TIE, **facts}.items():
+            study.set_user_attr(name, value)
+    study.set_user_attr("version", version())
+    study.set_user_attr("until", time.time() + shift.deadline_s - time.monotonic())
+    reclaim(study, f"{platform.node()}:")  # nobody else is at work on this host
+    best = best_value(study)
+    if best is not None:
+        shift.progress.best(f"{best:.4g} {UNITS[config.road]}")
+    failed = optuna.trial.TrialState.FAIL
+    there = [
+        {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        for trial in study.get_trials(deepcopy=False)
+        if config.grid is None or trial.state != failed
+    ]
+    for params in asked:  # also those written into the file since; of a grid, those that failed as well
+        if dict(params) not in there:
+            study.enqueue_trial(dict(params))
+    return study
+
+
+def compare_boards(
+    study: optuna.Study, shift: Shift, device: Device, plan: MeasurePlan, model: bytes, images: NDArray[np.uint8]
+) -> None:
+    """Where there are several boards: run the same model on each, and say and store how they differ.
+
+    Raises UsageError where they differ by more than `edge.pool.calibrate` allows.
+    """
+    if isinstance(device, Pool):
+        shift.progress.phase("comparing the boards")
+        found_ms = calibrate(device, model, plan, images)
+        study.set_user_attr("calibration", found_ms)
+        shift.progress.line("boards: " + ", ".join(f"{url} {ms:.4g} ms" for url, ms in found_ms.items()))
+
+
+def join(config: StudyConfig, who: Identity) -> tuple[optuna.Study, float]:
+    """A study that another process has begun, and the seconds that are left of its budget.
+
+    Raises UsageError for a study that was not begun or whose time is over, for another version of thrones, and for
+    another space, base, data or kind of board.
+    """
+    study = load_study(config)
+    _check(study, config, who)
+    theirs = study.user_attrs["version"]
+    if theirs != version():
+        raise UsageError(
+            f"this is thrones {version()}, the study is run by {theirs}; install the same version on all hosts"
+        )
+    left_s = float(study.user_attrs["until"]) - time.time()
+    if left_s <= 0:
+        raise UsageError(f"the time of {config.name} was over {-left_s / 60:.0f} minutes ago; start `thrones run`")
+    return study, left_s
+
+
+def _check(study: optuna.Study, config: StudyConfig, who: Identity) -> None:
+    stored = study.user_attrs["identity"]
+    if stored != who:
+        other = next(key for key in {**who, **stored} if stored.get(key) != who.get(key))
+        raise UsageError(
+            f"{shown(storage_url(config))} was made with another {other} ({_short(stored.get(other))}, now "
+            f"{_short(who.get(other))}); results must not be mixed: rename the study file, or move the folder away"
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

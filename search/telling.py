@@ -1,0 +1,42 @@
+"""What a trial tells the study: figures as attributes, model and raw windows as artifacts."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import optuna
+from optuna.artifacts import upload_artifact
+
+from edge import Measurement
+from search.storages import ArtifactStore
+
+
+def tell_measurement(trial: optuna.Trial, measurement: Measurement) -> None:
+    """Write what was measured into the trial."""
+    trial.set_user_attr("measurement", json.loads(measurement.to_json()))
+
+
+def tell_candidate(
+    trial: optuna.Trial, model: bytes, operators: Mapping[str, int], accuracy_percent: float, shortfall: float
+) -> None:
+    """Write the whole candidate into the trial; `shortfall`: points that it lacks of what the rule requires."""
+    about = {
+        "sha256": sha256(model).hexdigest(),
+        "bytes": len(model),
+        "operators": dict(operators),
+        "accuracy_percent": accuracy_percent,
+    }
+    trial.set_user_attr("candidate", about)
+    trial.set_user_attr("shortfall", shortfall)
+
+
+def attach(trial: optuna.Trial, artifacts: ArtifactStore, model: bytes, measurement: Measurement) -> None:
+    """Keep the model and its raw windows as artifacts of the trial."""
+    with tempfile.TemporaryDirectory(prefix="thrones-") as folder:
+        for name, content in (("model.tflite", model), ("windows.json", measurement.to_json().encode())):
+            path = Path(folder) / name
+            path.write_bytes(content)
+            artifact = upload_artifact(artifact_store=artifacts, file_path=str(path), study_or_trial=trial)
+            trial.set_user_attr(f"artifact {name}", artifact)
