@@ -17,7 +17,7 @@ from search.bounds import is_better
 from search.config import StudyConfig
 from search.interrupts import Interrupts
 from search.progress import Progress
-from search.storage import ASKED_AGAIN, INTERRUPTED, WORKER, ask_again, best_value, reclaim
+from search.storage import ASKED_AGAIN, INTERRUPTED, WORKER, ask_again, best_value, give_up_stale, reclaim
 from search.storages import outages, storage_url
 
 FAILURES_IN_A_ROW = 3
@@ -130,7 +130,7 @@ def optimize(
                     shift.progress.phase("waiting for the other workers")
                     with interrupts.let_through():
                         sleep(WATCH_S)
-                    optuna.storages.fail_stale_trials(study)
+                    give_up_stale(study)
                 else:
                     return
             except UpdateFinishedTrialError:

@@ -85,6 +85,13 @@ def retry_stale(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     ask_again(study, trial.number, once=True)
 
 
+def give_up_stale(study: optuna.Study) -> None:
+    """Have the trials of silent workers given up now; Optuna does so only before it chooses a new one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # called experimental since Optuna 2.9
+        optuna.storages.fail_stale_trials(study)
+
+
 def reclaim(study: optuna.Study, workers: str) -> None:
     """Give up the running trials of the workers whose name begins so, and enqueue each once more; they are dead."""
     storage = study._storage  # Optuna has no other way to end a trial that this process has not begun

@@ -38,6 +38,7 @@ def write_images(path: Path) -> None:
         return np.clip(colours[labels] + noise, 0, 255).astype(np.uint8), labels
 
     (images, labels), (test_images, test_labels) = draw(300, 2), draw(100, 3)
+    test_labels[0] = 1  # a wrong label, as real data have some: no model is right on every image
     np.savez(path, x_train=images, y_train=labels, x_test=test_images, y_test=test_labels)
 
 
