@@ -48,7 +48,7 @@ def run_here(command: Sequence[str], workers: int, progress: Progress) -> None:
     command = [*command, "--threads", str(threads)]
     crew = [_Worker(number, command, environment, progress) for number in range(1, workers + 1)]
     try:
-        while any(worker.works() for worker in crew):
+        while any([worker.works() for worker in crew]):  # a list: each is asked, or a killed one would stay dead
             time.sleep(WATCH_S)
     except KeyboardInterrupt:
         for worker in crew:

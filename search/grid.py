@@ -11,6 +11,7 @@ from search.config import Grid
 from search.loop import optimize
 from search.space import grid_params, suggest_row
 from search.stopwatch import Stopwatch
+from search.storage import asked_params
 from search.telling import attach, tell_candidate, tell_measurement
 from search.trial import measure
 
@@ -32,8 +33,7 @@ def tell_missing(study: optuna.Study, bench: Bench, grid: Grid) -> None:
 
 
 def _rows(study: optuna.Study, *states: optuna.trial.TrialState) -> list[dict[str, Any]]:
-    trials = study.get_trials(deepcopy=False, states=states)
-    return [{**trial.system_attrs.get("fixed_params", {}), **trial.params} for trial in trials]
+    return [asked_params(trial) for trial in study.get_trials(deepcopy=False, states=states)]
 
 
 def run_row(trial: optuna.Trial, bench: Bench, grid: Grid) -> float:

@@ -15,7 +15,7 @@ from edge import Device, MeasurePlan
 from edge.pool import Pool, calibrate
 from search.config import StudyConfig
 from search.loop import UNITS, Shift
-from search.storage import TIE, best_value, load_study, reclaim, retry_stale, sampler
+from search.storage import TIE, asked_params, best_value, load_study, reclaim, retry_stale, sampler
 from search.storages import open_storage, shown, storage_url
 from search.version import version
 
@@ -60,7 +60,7 @@ def begin_study(
         shift.progress.best(f"{best:.4g} {UNITS[config.road]}")
     failed = optuna.trial.TrialState.FAIL
     there = [
-        {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        asked_params(trial)
         for trial in study.get_trials(deepcopy=False)
         if config.grid is None or trial.state != failed
     ]

@@ -4,6 +4,7 @@ import fcntl
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -65,6 +66,11 @@ class Lock:
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
 
+def asked_params(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    """What a trial was asked for, and what it has chosen besides so far."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
 def ask_again(study: optuna.Study, number: int, *, once: bool) -> bool:
     """Enqueue the candidate of trial `number` once more; whether it was: with `once`, not what was enqueued so before.
 
@@ -75,8 +81,7 @@ def ask_again(study: optuna.Study, number: int, *, once: bool) -> bool:
     if once and SECOND_TRY in trial.user_attrs:
         return False
     kept = {key: trial.user_attrs[key] for key in (FINALIST, FORMAT, SECOND_TRY) if key in trial.user_attrs}
-    asked = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    study.enqueue_trial(asked, user_attrs={**kept, **({SECOND_TRY: number} if once else {})})
+    study.enqueue_trial(asked_params(trial), user_attrs={**kept, **({SECOND_TRY: number} if once else {})})
     return True
 
 

@@ -129,7 +129,8 @@ def _explained(url: str) -> Iterator[None]:
     except ArgumentError as error:
         raise UsageError(f"storage {url!r} is no URL: {error}") from error
     except RuntimeError as error:  # Optuna's word for tables that another version made
-        remedy = f"`thrones storage upgrade {shown(url)}` brings them up to date (keep a copy)"
+        where = url if url.startswith("sqlite:") else shown(url)
+        remedy = f"`thrones storage upgrade {where}` brings them up to date (keep a copy)"
         raise UsageError(f"storage {shown(url)}: its tables are those of another Optuna ({error}); {remedy}") from error
     except (StorageInternalError, SQLAlchemyError) as error:
         first: BaseException = error
@@ -192,7 +193,7 @@ def _open_proxy(url: str, on_stale: Stale | None) -> "optuna.storages.BaseStorag
     try:
         grpc.channel_ready_future(channel).result(timeout=ANSWER_S)
     except grpc.FutureTimeoutError as error:
-        remedy = "start it with `thrones storage serve --storage postgresql://...`"
+        remedy = "start it with `thrones storage serve postgresql://...`"
         raise UsageError(f"no proxy answers at {host}:{port} within {ANSWER_S} s; {remedy}") from error
     finally:
         channel.close()
