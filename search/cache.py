@@ -27,6 +27,10 @@ class Cache:
         except FileNotFoundError:
             return None
 
+    def paths(self, kind: str) -> list[Path]:
+        """Where the entries of a kind stand, in an order that stays."""
+        return sorted((self.folder / kind).glob("[!.]*"))  # not those that are being written
+
     def put(self, value: bytes, kind: str, *key: Any) -> None:
         """Write the entry."""
         write_at_once(self.path(kind, *key), value)

@@ -1,11 +1,13 @@
 """From a specification to a trained and converted model."""
 
+import functools
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,7 +149,23 @@ def train_candidate(
     file = BytesIO()
     np.savez(file, *trained.weights, np.array(trained.curve))
     bench.cache.put(file.getvalue(), "weights", *key)
+    bench.cache.put(json.dumps(weights_only(spec).to_dict()).encode(), _trained_kind(bench), *key)
     return trained
+
+
+def trained_before(bench: Bench) -> list[CompressionSpec]:
+    """What this study or any other has trained from the same base, data and settings: its weights are at hand."""
+    return [_read_spec(path) for path in bench.cache.paths(_trained_kind(bench))]
+
+
+@functools.cache  # an entry never changes
+def _read_spec(path: Path) -> CompressionSpec:
+    return CompressionSpec.from_dict(json.loads(path.read_bytes()))
+
+
+def _trained_kind(bench: Bench) -> str:
+    """The cache's folder that lists what was trained so."""
+    return f"trained/{bench.cache.path('', *_made_with(bench)).name}"
 
 
 def _made_with(bench: Bench) -> tuple[Any, ...]:

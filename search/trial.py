@@ -15,7 +15,7 @@ from edge import Measurement, MeasurePlan
 from search.bench import Bench
 from search.bounds import best_case_of, gain_to_come, is_better, objective
 from search.cache import Cache
-from search.candidate import obtain
+from search.candidate import obtain, trained_before
 from search.config import StudyConfig
 from search.lineage import descend, weights_only
 from search.memory import measured, trained
@@ -42,7 +42,7 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
         raise optuna.TrialPruned(str(error)) from error
     config, finalist = bench.config, is_finalist(trial)
     trials = trial.study.get_trials(deepcopy=False)
-    spec = finalist_spec(trial, config) if finalist else descend(spec, trained(trials))
+    spec = finalist_spec(trial, config) if finalist else descend(spec, [*trained(trials), *trained_before(bench)])
     trial.set_user_attr("spec", spec.to_dict())
     plan = replace(bench.plan, threads=spec.threads)
     # In the search, a candidate may fall short of the rule by what longer training is going to add.
