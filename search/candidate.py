@@ -42,11 +42,6 @@ class Candidate:
     accuracy_percent: float
     curve: tuple[float, ...]
 
-    @property
-    def sha256(self) -> str:
-        """The name of the bytes."""
-        return sha256(self.model).hexdigest()
-
 
 def obtain(
     bench: Bench,

@@ -35,12 +35,16 @@ def propose(study: optuna.Study, config: StudyConfig, rng: np.random.Generator) 
         chosen = near[min(int(rng.geometric(0.35)) - 1, len(near) - 1)]
         try:
             proposed = mutate(spec_of(chosen), config, rng)
-            asked = params(proposed, config.space)
-            seen_so = suggest(optuna.trial.FixedTrial(asked), config.space, config.training.learning_rate)  # type: ignore[arg-type]  # a FixedTrial does as a Trial
+            asked = optuna.trial.FixedTrial(params(proposed, config.space))
+            seen_so = suggest(asked, config.space, config.training.learning_rate)  # type: ignore[arg-type]  # a FixedTrial does as a Trial
         except UsageError:  # outside the space
             continue
         if structure(seen_so) not in tried:
-            study.enqueue_trial(asked)
+            # Not `enqueue_trial`, after which each parameter is one more commit when the trial is asked for.
+            waiting = optuna.trial.TrialState.WAITING
+            study.add_trial(
+                optuna.create_trial(state=waiting, params=asked.params, distributions=asked.distributions)
+            )
             return
 
 

@@ -55,6 +55,14 @@ def test_a_failed_write_leaves_the_old_entry_and_nothing_else(
     assert [path.name for path in (cache.folder / "model").iterdir()] == [cache.path("model", 1).name]
 
 
+def test_entries_of_a_kind_are_listed_once_they_are_whole(cache: Cache) -> None:
+    assert cache.paths("trained/here") == []
+    cache.put(b"one", "trained/here", 1)
+    cache.put(b"two", "trained/there", 2)
+    (cache.folder / "trained" / "here" / ".tmp").write_bytes(b"half")
+    assert [path.read_bytes() for path in cache.paths("trained/here")] == [b"one"]
+
+
 def test_a_write_makes_its_folder_and_replaces_a_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model.tflite"
     write_at_once(path, b"1")

@@ -42,6 +42,7 @@ def test_the_same_architecture_needs_no_training_again() -> None:
     trained = replace(SPEC, parent=thinner(0.5))
     asked = replace(SPEC, quantization="int8", ends="int8", epochs=9)
     assert descend(asked, [trained]) == replace(trained, quantization="int8", ends="int8")
+    assert descend(asked, [SPEC, trained]).all_epochs == 8  # the longer trained of the two
     aware = replace(SPEC, quantization="qat_int8")
     assert descend(aware, [trained]) == aware  # trained as a whole
     assert descend(SPEC, [aware]) == SPEC

@@ -150,6 +150,15 @@ def test_another_road_takes_models_and_measurements_from_the_cache(squares_copy:
         assert seconds_of(now, "train", "convert") < seconds_of(was, "train", "convert") / 5
 
 
+def test_another_study_begins_with_what_was_trained_before(squares_copy: Path) -> None:
+    small = trials_of(squares_copy)[1].user_attrs["spec"]
+    thinner = squares.SMALL.replace("fractions = 0.0", "fractions = 0.2")
+    config = squares.read(squares.write_study(squares_copy / "heir.toml", thinner, trials=1))
+    (heir,) = run_study(config, load(str(squares_copy / "squares.npz")), squares.silent()).get_trials()
+    assert heir.user_attrs["spec"]["parent"] == {**small, "ends": "float32"}
+    assert len(heir.intermediate_values) == 4  # its own epochs; the parent was not trained again
+
+
 class Absent:
     """As many test images as there are, and none to look at."""
 
