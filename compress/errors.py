@@ -27,3 +27,10 @@ def one_line(error: BaseException) -> str:
     """The first line of what `error` says, or its type where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The error at the bottom, in the words of the library that met it: a driver's are the shortest."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -31,7 +31,7 @@ def one_line() -> Iterator[None]:
         from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import SQLAlchemyError
 
-        from compress.errors import CompressError
+        from compress.errors import CompressError, first_cause
         from edge.errors import EdgeError, InfeasibleError, UsageError
 
         if isinstance(error, (CompressError, UsageError, InfeasibleError)):
@@ -39,10 +39,7 @@ def one_line() -> Iterator[None]:
         if isinstance(error, EdgeError):
             fail(str(error), 1)
         if isinstance(error, (StorageInternalError, SQLAlchemyError)):
-            first: BaseException = error
-            while first.__cause__ is not None:  # SQLite's own words are the shortest
-                first = first.__cause__
-            fail(f"the study's storage failed: {first}; free disk space, check rights")
+            fail(f"the study's storage failed: {first_cause(error)}; free disk space, check rights")
         raise
 
 

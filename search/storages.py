@@ -23,7 +23,7 @@ from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
-from compress.errors import UsageError, one_line
+from compress.errors import UsageError, first_cause, one_line
 from search.config import StudyConfig
 
 HEARTBEAT_S = 10
@@ -133,13 +133,10 @@ def _explained(url: str) -> Iterator[None]:
         remedy = f"`thrones storage upgrade {where}` brings them up to date (keep a copy)"
         raise UsageError(f"storage {shown(url)}: its tables are those of another Optuna ({error}); {remedy}") from error
     except (StorageInternalError, SQLAlchemyError) as error:
-        first: BaseException = error
-        while first.__cause__ is not None:  # the driver's own words are the shortest
-            first = first.__cause__
         remedy = "free disk space, check rights, or name another folder with --runs"
         if not url.startswith("sqlite:"):
             remedy = "does the server run, does the database exist, and may this host reach it?"
-        raise UsageError(f"storage {shown(url)} cannot be opened: {one_line(first)}; {remedy}") from error
+        raise UsageError(f"storage {shown(url)} cannot be opened: {one_line(first_cause(error))}; {remedy}") from error
 
 
 def _refuse_network(file: Path) -> None:

@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import optuna
 import psutil
 import pytest
 from moto.server import ThreadedMotoServer
+from optuna.samplers import TPESampler
 from rehearsals import start
 from squares import load_config, read, refused, thrones
 
 from compress.errors import UsageError
 from search import storages
 from search.moving import copy_studies
-from search.storage import SECOND_TRY, counted, load_study, retry_stale
+from search.storage import SECOND_TRY, counted, load_study, retry_stale, sampler
 from search.storages import artifacts_at, is_there, open_storage, outages, shown
 
 
@@ -157,6 +159,30 @@ def test_a_stale_trial_is_tried_again_once() -> None:
     second = study.ask()
     retry_stale(study, study.trials[second.number])
     assert len(study.trials) == 2
+
+
+def test_a_large_study_is_chosen_from_by_its_best_and_its_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.storage.BEST", 2)
+    monkeypatch.setattr("search.storage.LATEST", 20)
+    asked = TPESampler.sample_relative
+    seen: list[float] = []
+
+    def look(self: TPESampler, study: optuna.Study, *others: Any) -> dict[str, Any]:
+        complete = (optuna.trial.TrialState.COMPLETE,)
+        seen[:] = [trial.value or 0 for trial in study._get_trials(deepcopy=False, states=complete, use_cache=True)]
+        return asked(self, study, *others)
+
+    monkeypatch.setattr(TPESampler, "sample_relative", look)
+    study = optuna.create_study(sampler=sampler())
+    where = optuna.distributions.FloatDistribution(0, 100)
+    for value in (*range(9, 50), *range(60, 80)):
+        about = {"constraint": float(value in (9, 11))}  # both miss the rule
+        study.add_trial(
+            optuna.create_trial(value=value, params={"x": value}, distributions={"x": where}, user_attrs=about)
+        )
+    trial = study.ask()
+    assert 0 <= trial.suggest_float("x", 0, 100) <= 100
+    assert seen == [10, 12, *range(60, 80)]
 
 
 def test_passwords_are_not_shown() -> None:
