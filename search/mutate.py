@@ -49,7 +49,7 @@ def propose(study: optuna.Study, config: StudyConfig, rng: np.random.Generator) 
 
 
 def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator) -> CompressionSpec:
-    """One to three small changes of a specification; it may lie outside the space. Raises UsageError for nonsense."""
+    """One to three small changes of a specification: a block stays, but it may lie outside the space."""
     space = config.space
     low, high = space.fraction
     fractions, dropped = list(spec.fractions), set(spec.dropped_blocks)
@@ -68,7 +68,7 @@ def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator)
             dropped.remove(place)
             if kind == "move":  # the same width elsewhere: the strides fall at other places
                 dropped.add(block)
-        elif kind == "drop" and space.drop_blocks:
+        elif kind == "drop" and space.drop_blocks and len(kept) > 1:
             dropped.add(int(rng.choice(kept)))
         elif kind == "stem":
             others["stem_stride"] = int(rng.choice(space.stem_stride))

@@ -84,18 +84,19 @@ def test_a_proposal_is_new_and_within_the_space(seed: int) -> None:
 
 def test_mutations_reach_every_kind_of_change() -> None:
     rng = np.random.default_rng(0)
-    found = []
-    for _ in range(300):
-        try:
-            found.append(mutate(SPEC, CONFIG, rng))
-        except ValueError:  # nonsense, such as no block at all: the caller tries again
-            continue
+    found = [mutate(SPEC, CONFIG, rng) for _ in range(300)]
     shapes = [spec.architecture() for spec in found]
     assert {len(shape.blocks) for shape in shapes} >= {2, 3, 4}
     assert {shape.stem_stride for shape in shapes} == {1, 2, 4}
     assert {spec.quantization for spec in found} == {"float32", "int8"}
     assert {spec.round_to for spec in found} == {1, 4}
     assert len({tuple(block.stride for block in shape.blocks) for shape in shapes}) > 3
+
+
+def test_a_mutation_leaves_a_block() -> None:
+    rng = np.random.default_rng(0)
+    last = replace(SPEC, dropped_blocks=tuple(range(1, 13)))
+    assert {len(mutate(last, CONFIG, rng).kept_blocks) for _ in range(300)} == {1, 2, 3}
 
 
 def test_without_a_promising_candidate_the_least_short_is_changed() -> None:
