@@ -24,7 +24,7 @@ from search.memory import measured
 from search.mutate import propose
 from search.opening import Identity, begin_study, compare_boards, identity, join
 from search.progress import Progress
-from search.space import starting_params, suggest
+from search.space import asked_spec, starting_params
 from search.stopwatch import Stopwatch
 from search.storage import Lock, best_value, counted
 from search.storages import ArtifactStore, open_artifacts
@@ -120,7 +120,7 @@ def rehearse(trial: optuna.Trial, stage: Stage) -> float:
     assert config.rehearsal is not None
     with Stopwatch(trial) as clock:
         stage.progress.trial(trial.number, clock.heard)
-        spec = suggest(trial, config.space, config.training.learning_rate)
+        spec = asked_spec(trial, config)
         trial.set_user_attr("spec", spec.to_dict())
         macs = spec.architecture().macs
         trials = trial.study.get_trials(deepcopy=False)

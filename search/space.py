@@ -45,6 +45,14 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
     )
 
 
+def asked_spec(trial: optuna.Trial, config: StudyConfig) -> CompressionSpec:
+    """What a trial of the study's search is to try. Raises TrialPruned where that is no network."""
+    try:
+        return suggest(trial, config.space, config.training.learning_rate)
+    except UsageError as error:
+        raise optuna.TrialPruned(str(error)) from error
+
+
 def params(spec: CompressionSpec, space: Space) -> dict[str, Any]:
     """The parameters with which `suggest` gives `spec` again, but for the fraction of a dropped block, which is 0.
 

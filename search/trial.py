@@ -8,7 +8,6 @@ from typing import Any
 import optuna
 
 from compress.convert import CALIBRATED, ConversionJob
-from compress.errors import UsageError
 from compress.prune import inherit
 from compress.spec import CompressionSpec
 from edge import Measurement, MeasurePlan
@@ -19,7 +18,7 @@ from search.candidate import obtain, trained_before
 from search.config import StudyConfig
 from search.lineage import descend, weights_only
 from search.memory import measured, trained
-from search.space import suggest
+from search.space import asked_spec
 from search.stopwatch import Stopwatch
 from search.storage import FINALIST, FORMAT, best_value, is_close, is_finalist
 from search.telling import attach, tell_candidate, tell_measurement
@@ -36,11 +35,8 @@ def run_trial(trial: optuna.Trial, bench: Bench) -> float:
 
 
 def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
-    try:
-        spec = suggest(trial, bench.config.space, bench.config.training.learning_rate)
-    except UsageError as error:
-        raise optuna.TrialPruned(str(error)) from error
     config, finalist = bench.config, is_finalist(trial)
+    spec = asked_spec(trial, config)
     trials = trial.study.get_trials(deepcopy=False)
     spec = finalist_spec(trial, config) if finalist else descend(spec, [*trained(trials), *trained_before(bench)])
     trial.set_user_attr("spec", spec.to_dict())

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from compress.errors import UsageError
 from compress.spec import PRUNED_LAYERS, CompressionSpec
-from search.config import Space
-from search.space import params, suggest
+from search.config import Space, StudyConfig
+from search.space import asked_spec, params, suggest
 
 RATE = 0.05
 WIDE = Space(
@@ -77,6 +77,8 @@ def test_dropping_every_block_is_refused() -> None:
     trial = optuna.trial.FixedTrial({**params(CompressionSpec(), WIDE), **{f"prune_block{n}": 1.5 for n in range(13)}})
     with pytest.raises(UsageError, match="all 13 blocks are dropped"):
         suggest(trial, WIDE, RATE)  # type: ignore[arg-type]
+    with pytest.raises(optuna.TrialPruned, match="all 13 blocks are dropped"):  # which a sampler may well ask for
+        asked_spec(trial, StudyConfig(name="test", road="latency", space=WIDE))  # type: ignore[arg-type]
 
 
 FITS = CompressionSpec(fractions=(0.2,) * 14, stem_stride=2, epochs=3, quantization="int8", ends="int8")
