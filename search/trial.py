@@ -44,7 +44,8 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
     # In the search, a candidate may fall short of the rule by what longer training is going to add.
     to_come = 0.0
     if config.finish.candidates and not finalist:
-        to_come = gain_to_come(spec.all_epochs, config.finish.epochs, config.finish.points_per_doubling)
+        known = spec.epochs, spec.all_epochs - spec.epochs
+        to_come = gain_to_come(*known, config.finish.epochs, config.finish.points_per_doubling)
     incumbent = best_value(trial.study, promising=not finalist, trials=trials)
 
     macs = spec.architecture().macs

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from statistics import median
@@ -22,12 +21,13 @@ import optuna
 import pandas
 from postgres import Postgres
 from rich.console import Console
+from sqlalchemy import text
 
 from search.config import StudyConfig, load_config
 from search.crew import run_here
 from search.progress import Progress
 from search.rehearsal import run_rehearsal
-from search.storage import WORKER, load_study
+from search.storage import load_study
 
 RESULTS = Path(__file__).parents[1] / "studies" / "results" / "workers.csv"
 STUDY = """road = "latency"
@@ -40,6 +40,10 @@ epochs = [4, 4]
 [rehearsal]
 train_s = {train_s}
 """
+
+
+SEEDS, MORE = 400, 20
+"""A large study: so many trials are run, copied until there are enough, and then so many more are run."""
 
 
 @dataclass(frozen=True)
@@ -130,29 +134,14 @@ def scale(folder: Path, url: str, workers: int, trials: int) -> Scale:
 
 def large(folder: Path, url: str, count: int) -> None:
     """A study of so many trials: what one more costs, and how long status and report take."""
-    config = _study(folder, "large", url, trials=60)
-    _run(folder, config, url, workers=1)
-    study = load_study(config)
-    seeds = study.get_trials(deepcopy=False)
-    start = datetime.now() - timedelta(days=3)
-    for number in range(len(seeds), count):
-        seed = seeds[number % len(seeds)]
-        times = {"datetime_start": start + timedelta(seconds=20 * number)}
-        times["datetime_complete"] = times["datetime_start"] + timedelta(seconds=18)
-        worker = {WORKER: f"host{number % 16}:1"}
-        trial = optuna.create_trial(
-            state=seed.state, values=seed.values, params=seed.params, distributions=seed.distributions,
-            user_attrs={**seed.user_attrs, **worker}, system_attrs=seed.system_attrs,
-            intermediate_values=seed.intermediate_values,
-        )  # fmt: skip
-        for name, value in times.items():
-            setattr(trial, name, value)
-        study.add_trial(trial)
+    config = _study(folder, "large", url, trials=SEEDS)
+    _run(folder, config, url, workers=2)
+    _multiply(load_study(config), count)
     path = folder / "large.toml"
-    path.write_text(path.read_text().replace("trials = 60", f"trials = {count + 20}"), encoding="utf-8")
+    path.write_text(path.read_text().replace(f"trials = {SEEDS}", f"trials = {count + MORE}"), encoding="utf-8")
     config = load_config(path, folder / "runs").model_copy(update={"storage": url})
     found, _ = _run(folder, config, url, workers=1)
-    last = found[-20:]
+    last = found[-MORE:]
     begins = [t.datetime_start for t in last if t.datetime_start]
     each_ms = [(b - a).total_seconds() * 1e3 for a, b in zip(begins, begins[1:], strict=False)]
     print(f"large: one more trial after {len(found):,}, ask and tell and all that is told: {median(each_ms):.0f} ms "
@@ -162,6 +151,38 @@ def large(folder: Path, url: str, count: int) -> None:
         command = [sys.executable, "-m", "search", name, str(path), "--runs", str(folder / "runs"), "--storage", url]
         subprocess.run(command, check=True, capture_output=True)
         print(f"large: thrones {name} {time.monotonic() - began:.1f} s (wanted: <= {limit_s} s)")
+
+
+def _multiply(study: optuna.Study, count: int) -> None:
+    """Copy a study's trials, in the database, until there are so many: asking for them all would take an hour."""
+    trials = study.get_trials(deepcopy=False)
+    fields = {
+        "trial_params": "param_name, param_value, distribution_json",
+        "trial_values": "objective, value, value_type",
+        "trial_user_attributes": "key, value_json",
+        "trial_system_attributes": "key, value_json",
+        "trial_intermediate_values": "step, intermediate_value, intermediate_value_type",
+    }
+    with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]  # Optuna's cache before it
+        given = {"study": study._study_id, "seeds": len(trials), "copies": -(-count // len(trials)) - 1, "count": count}
+        connection.execute(
+            text(
+                "INSERT INTO trials (number, study_id, state, datetime_start, datetime_complete) "
+                "SELECT number + copy * :seeds, study_id, state, datetime_start + copy * interval '1 hour', "
+                "datetime_complete + copy * interval '1 hour' FROM trials, generate_series(1, :copies) AS copy "
+                "WHERE study_id = :study AND number + copy * :seeds < :count ORDER BY copy, number"
+            ),
+            given,
+        )
+        for table, names in fields.items():
+            connection.execute(
+                text(
+                    f"INSERT INTO {table} (trial_id, {names}) SELECT copy.trial_id, {names} FROM {table} "
+                    "JOIN trials seed USING (trial_id) JOIN trials copy ON copy.study_id = :study "
+                    "AND copy.number % :seeds = seed.number AND copy.number >= :seeds WHERE seed.study_id = :study"
+                ),
+                given,
+            )
 
 
 def work(arguments: Sequence[str]) -> None:

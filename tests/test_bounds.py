@@ -143,6 +143,8 @@ def test_no_structure_is_given_up_for_arithmetic_that_one_as_fast_as_any_could_d
 
 
 def test_accuracy_to_come_grows_evenly_with_doublings() -> None:
-    assert gain_to_come(40, 40, 2.0) == 2.0
-    assert gain_to_come(5, 35, 2.0) == 6.0
-    assert gain_to_come(0, 0, 2.0) == 0.0
+    assert gain_to_come(40, 0, 40, 2.0) == 2.0
+    assert gain_to_come(5, 0, 35, 2.0) == 6.0
+    assert gain_to_come(4, 16, 40, 2.0) == 2.0 * math.log2(3)
+    assert gain_to_come(4, 60, 48, 2.0) == gain_to_come(4, 20, 48, 2.0)  # an ancestor's long training lasts in part
+    assert gain_to_come(0, 0, 0, 2.0) == 0.0
