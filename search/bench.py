@@ -21,13 +21,13 @@ from compress.tf import limit_threads
 from compress.train import logits
 from edge import Device, MeasurePlan, open_rig, plan_for
 from edge.environment import kind_of
+from search.artifacts import ArtifactStore, open_artifacts
 from search.base import base_weights
 from search.bounds import required_percent
 from search.cache import Cache
 from search.config import StudyConfig
 from search.loop import Shift
 from search.progress import Progress
-from search.storages import ArtifactStore, open_artifacts
 
 
 @dataclass(frozen=True)

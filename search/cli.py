@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from search.config import StudyConfig
     from search.results import StudyResults
 
+LAST = 30
+"""`status` shows so many trials."""
 app = typer.Typer(
     name="thrones",
     help="Search for the compressed MobileNet-v1 that wins a road: lowest latency, lowest energy or highest FoM, "
@@ -107,13 +109,16 @@ def run(
 @app.command(epilog="Example: thrones status studies/latency.toml")
 def status(study: Study, runs: Runs = Path("runs"), storage: Storage = None, as_json: Json = False) -> None:
     """Show how far a study is: its trials, the best so far, and why the others were given up."""
-    results = _results(study, runs, storage)[0]
     if as_json:
-        _print_json(results)
+        _print_json(_results(study, runs, storage)[0])
         return
+    from search.collect import glance
+    from search.config import load_config, overlaid
+    from search.storage import load_study
     from search.tables import trials_table
 
-    _console().print(trials_table(results, last=30))
+    config = overlaid(load_config(study, runs), storage=storage)
+    _console().print(trials_table(glance(load_study(config), config, LAST), LAST))
 
 
 @app.command(epilog="Example: thrones best studies/latency.toml --out model.tflite")
@@ -138,7 +143,7 @@ def best(
         fail(f"{study}: no trial keeps the rule yet; go on with `thrones run {study}`")
     if out is not None:
         from compress.files import write_at_once
-        from search.storages import read_artifact
+        from search.artifacts import read_artifact
 
         key = stored.trials[results.best_trial].user_attrs["artifact model.tflite"]
         write_at_once(out, read_artifact(config, key))

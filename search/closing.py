@@ -7,11 +7,11 @@ from typing import Any
 import optuna
 
 from edge import Measurement, plan_for
+from search.artifacts import read_artifact
 from search.bench import Bench
 from search.bounds import objective
 from search.candidate import test_accuracy_percent
 from search.storage import best_trial, contenders, run_off
-from search.storages import read_artifact
 
 
 def compare(study: optuna.Study, bench: Bench, base: bytes) -> None:

@@ -6,23 +6,43 @@ from collections.abc import Iterable
 from typing import Any
 
 import optuna
+from optuna.storages._rdb.storage import RDBStorage
 
 from compress.spec import CompressionSpec
 from edge import Measurement
 from search.config import StudyConfig
+from search.reading import read_trials
 from search.results import Figures, Phase, StudyResults, TrialResult
-from search.storage import FINALIST, WORKER, best_trial
+from search.storage import FINALIST, WORKER, Trials, best_trial
 
 ARTIFACT = "artifact "
 """So begin the names of the attributes that hold an artifact's id."""
+GLANCED = ("reason", "shortfall", "constraint", "candidate", "phases", FINALIST)
+"""What counts, the best and the savings are made of."""
 IMPORTANCE_TRIALS = 8
 """Fewer complete trials than this say nothing of what matters."""
 
 
-def collect(study: optuna.Study, config: StudyConfig) -> StudyResults:
-    """Everything that the study has found so far."""
+def glance(study: optuna.Study, config: StudyConfig, last: int) -> StudyResults:
+    """The same without what only a report needs: the `last` trials and the best are whole, the others mere counts.
+
+    All of ten thousand take half a minute to read.
+    """
+    database = getattr(study._storage, "_backend", None)
+    if not isinstance(database, RDBStorage):  # a proxy gives all or one at a time
+        return collect(study, config)
+    with database.engine.connect() as connection:
+        trials = read_trials(connection, study._study_id, attributes=GLANCED)
+        best = best_trial(study, trials=trials)
+        wanted = [trial._trial_id for trial in [*trials[-last:], *([best] if best else [])]]
+        whole = {trial.number: trial for trial in read_trials(connection, study._study_id, only=wanted)}
+    return collect(study, config, [whole.get(trial.number, trial) for trial in trials])
+
+
+def collect(study: optuna.Study, config: StudyConfig, trials: Trials | None = None) -> StudyResults:
+    """Everything that the study has found so far. `trials`: what is known of them, where that is less."""
     about = study.user_attrs
-    best = best_trial(study)
+    best = best_trial(study, trials=trials)
     comparison: dict[str, Any] = about.get("comparison", {})
     base_spec = CompressionSpec()
     base = best_figures = None
@@ -51,8 +71,8 @@ def collect(study: optuna.Study, config: StudyConfig) -> StudyResults:
         best_trial=None if best is None else best.number,
         compared=compared,
         base_architecture=base_spec.architecture(),
-        importances=_importances(study),
-        trials=tuple(_trial(trial) for trial in study.get_trials(deepcopy=False)),
+        importances=_importances(study) if trials is None else {},
+        trials=tuple(map(_trial, study.get_trials(deepcopy=False) if trials is None else trials)),
         validation_images=about.get("validation_images", 0),
         test_images=about.get("test_images", 0),
         tie_tolerance=about.get("tie_tolerance", 0.0),

@@ -19,13 +19,13 @@ from optuna_dashboard.artifact._backend import list_trial_artifacts
 
 from compress.errors import UsageError
 from search import tables
+from search.artifacts import open_artifacts
 from search.collect import collect
 from search.config import StudyConfig
 from search.notes import write_notes
 from search.report import CHARTS
 from search.results import StudyResults
 from search.storage import best_trial, load_study
-from search.storages import open_artifacts
 
 HOST = "127.0.0.1"
 EVERY_S = 30.0

@@ -11,28 +11,31 @@ from optuna.trial import FrozenTrial
 
 from compress.spec import CompressionSpec
 
-_Key = tuple[datetime | None, int]
-_specs: dict[_Key, CompressionSpec] = {}
-_structures: dict[_Key, str] = {}
+_specs: dict[int, tuple[datetime | None, CompressionSpec]] = {}
+_structures: dict[int, tuple[datetime | None, str]] = {}
+"""By the number of the trial, with its beginning, which is the trial's very own object while Optuna keeps the trial."""
 
 
 def spec_of(trial: FrozenTrial) -> CompressionSpec:
     """The specification of a trial that has one."""
-    key = trial.datetime_start, trial.number
-    if key not in _specs:
-        _specs[key] = CompressionSpec.from_dict(trial.user_attrs["spec"])
-    return _specs[key]
+    began, spec = _specs.get(trial.number, (None, None))
+    if spec is None or began is not trial.datetime_start:
+        spec = CompressionSpec.from_dict(trial.user_attrs["spec"])
+        _specs[trial.number] = trial.datetime_start, spec
+    return spec
 
 
 def structures(trials: Iterable[FrozenTrial]) -> set[str]:
     """What was tried, as far as speed depends on it: see `structure`."""
     found = set()
     for trial in trials:
-        if "spec" in trial.user_attrs:
-            key = trial.datetime_start, trial.number
-            if key not in _structures:
-                _structures[key] = structure(spec_of(trial))
-            found.add(_structures[key])
+        began, text = _structures.get(trial.number, (None, None))
+        if text is None or began is not trial.datetime_start:
+            if "spec" not in trial.user_attrs:
+                continue
+            text = structure(spec_of(trial))
+            _structures[trial.number] = trial.datetime_start, text
+        found.add(text)
     return found
 
 

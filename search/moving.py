@@ -7,7 +7,8 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
 from compress.errors import UsageError
-from search.storages import ArtifactStore, artifacts_at, has_file, open_storage, shown
+from search.artifacts import ArtifactStore, artifacts_at
+from search.storages import has_file, open_storage, shown
 
 
 def copy_studies(

@@ -17,6 +17,7 @@ import optuna
 from compress.spec import CompressionSpec
 from edge import Device, Measurement, MeasurePlan, Window, open_rig, plan_for
 from edge.environment import kind_of
+from search.artifacts import ArtifactStore, open_artifacts
 from search.bounds import best_case_of, is_better, objective
 from search.config import StudyConfig
 from search.loop import Shift, optimize
@@ -27,7 +28,6 @@ from search.progress import Progress
 from search.space import asked_spec, starting_params
 from search.stopwatch import Stopwatch
 from search.storage import Lock, best_value, counted
-from search.storages import ArtifactStore, open_artifacts
 from search.telling import attach, tell_candidate, tell_measurement
 
 MODEL = Path(__file__).with_name("rehearsal.tflite")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from search.results import TrialResult
+from search.space import NO_NETWORK
 from search.storage import OUT_OF_TIME
 
 TRAINING = "train and convert"
@@ -44,7 +45,7 @@ def savings(trials: Sequence[TrialResult]) -> tuple[StageSaving, ...]:
 
 def ended_in(trial: TrialResult) -> str | None:
     """The stage that gave the trial up; None where none did: it went on, failed, or the time was over."""
-    if trial.state != "PRUNED" or trial.spec is None or trial.reason.startswith(OUT_OF_TIME):
+    if trial.state != "PRUNED" or trial.reason.startswith((OUT_OF_TIME, NO_NETWORK)):
         return None
     return next(reversed(_stage_seconds(trial)), "free")
 

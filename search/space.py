@@ -11,6 +11,8 @@ from compress.spec import PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
 from search.config import Grid, Space, StudyConfig
 
 LAYERS = ("stem", *(f"block{block}" for block in range(len(BASE.blocks))))
+NO_NETWORK = "no network"
+"""So begins the reason of a trial whose parameters leave none."""
 DISTILL_STEP = 0.1
 """Steps, so that a trial without any distillation is among the choices."""
 
@@ -50,7 +52,7 @@ def asked_spec(trial: optuna.Trial, config: StudyConfig) -> CompressionSpec:
     try:
         return suggest(trial, config.space, config.training.learning_rate)
     except UsageError as error:
-        raise optuna.TrialPruned(str(error)) from error
+        raise optuna.TrialPruned(f"{NO_NETWORK}: {error}") from error
 
 
 def params(spec: CompressionSpec, space: Space) -> dict[str, Any]:

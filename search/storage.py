@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from compress.errors import UsageError
 from search.config import StudyConfig
-from search.storages import has_file, is_there, open_storage, shown, storage_url
+from search.storages import has_file, open_storage, shown, storage_url
 
 INTERRUPTED = "interrupted"
 """The reason of a trial that Ctrl-C or a kill ended."""
@@ -117,14 +117,11 @@ def reclaim(study: optuna.Study, workers: str) -> None:
 
 def counted(trials: Iterable[FrozenTrial]) -> int:
     """How many trials of the search have ended or are on their way; a second try does not count beside its first."""
-    found = list(trials)
-    again = {trial.user_attrs.get(SECOND_TRY) for trial in found}
-    waiting = optuna.trial.TrialState.WAITING
+    found = [(trial, trial.user_attrs) for trial in trials if trial.state is not optuna.trial.TrialState.WAITING]
+    again = {about[SECOND_TRY] for _, about in found if SECOND_TRY in about}
     return sum(
-        trial.state != waiting
-        and not (trial.state.is_finished() and (ASKED_AGAIN in trial.user_attrs or trial.number in again))
-        and not is_finalist(trial)
-        for trial in found
+        not ((ASKED_AGAIN in about or trial.number in again) and trial.state.is_finished()) and FINALIST not in about
+        for trial, about in found
     )
 
 
@@ -133,9 +130,10 @@ def load_study(config: StudyConfig) -> optuna.Study:
     url = storage_url(config)
     if not has_file(url):
         raise UsageError(f"{shown(url)} does not exist; start the study with `thrones run`")
-    if not is_there(config):
-        raise UsageError(f"{shown(url)} has no study {config.name!r}; start it with `thrones run`")
-    return optuna.load_study(study_name=config.name, storage=open_storage(url, retry_stale), sampler=sampler())
+    try:
+        return optuna.load_study(study_name=config.name, storage=open_storage(url, retry_stale), sampler=sampler())
+    except KeyError as error:
+        raise UsageError(f"{shown(url)} has no study {config.name!r}; start it with `thrones run`") from error
 
 
 class _Sampler(optuna.samplers.TPESampler):
@@ -173,16 +171,18 @@ def best_value(study: optuna.Study, *, promising: bool = False, trials: Trials |
     return best[0].value if best else None
 
 
-def best_trial(study: optuna.Study, decided: dict[int, float] | None = None) -> FrozenTrial | None:
+def best_trial(
+    study: optuna.Study, decided: dict[int, float] | None = None, *, trials: Trials | None = None
+) -> FrozenTrial | None:
     """The best of the trials that keep the rule, or None; the most accurate of those that tie with it.
 
     Where the run-off has measured all contenders, its values (`decided`, or else those stored) decide instead of the
     search's short measurements.
     """
-    few, decided = contenders(study), run_off(study) if decided is None else decided
+    few, decided = contenders(study, trials), run_off(study) if decided is None else decided
     values = {trial.number: decided.get(trial.number) for trial in few}
     if None in values.values():
-        few = best_trials(study)
+        few = best_trials(study, trials=trials)
         values = {trial.number: trial.value for trial in few}
     first = max if study.direction == optuna.study.StudyDirection.MAXIMIZE else min
     best = first((value for value in values.values() if value is not None), default=None)
@@ -190,10 +190,10 @@ def best_trial(study: optuna.Study, decided: dict[int, float] | None = None) -> 
     return max(ties, key=lambda trial: float(trial.user_attrs["candidate"]["accuracy_percent"]), default=None)
 
 
-def contenders(study: optuna.Study) -> list[FrozenTrial]:
+def contenders(study: optuna.Study, trials: Trials | None = None) -> list[FrozenTrial]:
     """The best few trials that keep the rule, each model once, which a short measurement cannot tell apart."""
     models: dict[str, FrozenTrial] = {}
-    best = best_trials(study)
+    best = best_trials(study, trials=trials)
     for trial in best:
         if is_close(trial.value, best[0].value, RUN_OFF_WITHIN):
             models.setdefault(trial.user_attrs["candidate"]["sha256"], trial)
@@ -220,10 +220,11 @@ def best_trials(
     are at hand: each look into a storage is a journey.
     """
     there = study.get_trials(deepcopy=False) if trials is None else trials
-    complete = [trial for trial in there if trial.state == optuna.trial.TrialState.COMPLETE]
+    complete = [trial for trial in there if trial.state is optuna.trial.TrialState.COMPLETE]
     if promising:
-        decided = {trial.user_attrs[FINALIST] for trial in complete if is_finalist(trial)}
-        kept = [t for t in complete if t.user_attrs["constraint"] <= 0 and t.number not in decided]
+        promised = [trial for trial in complete if trial.user_attrs["constraint"] <= 0]
+        decided = {trial.user_attrs.get(FINALIST) for trial in complete}
+        kept = [trial for trial in promised if trial.number not in decided]
     else:
         kept = [trial for trial in complete if trial.user_attrs["shortfall"] <= 0]
     maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE

@@ -1,4 +1,4 @@
-"""Where studies and artifacts are kept, by URL: SQLite in the study's folder, PostgreSQL, a gRPC proxy; folder or S3.
+"""Where studies are kept, by URL: SQLite in the study's folder, PostgreSQL, a gRPC proxy.
 
 Needs no TensorFlow, so that `thrones status` comes at once.
 """
@@ -6,7 +6,7 @@ Needs no TensorFlow, so that `thrones status` comes at once.
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import optuna
 import psutil
-from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
 from optuna.exceptions import StorageInternalError
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages._rdb.storage import RDBStorage
@@ -25,6 +24,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 
 from compress.errors import UsageError, first_cause, one_line
 from search.config import StudyConfig
+from search.reading import read_trials
 
 HEARTBEAT_S = 10
 """A worker says so often that it is alive."""
@@ -36,7 +36,6 @@ ANSWER_S = 10
 BUSY_S = 60
 """How long one process waits for another to finish writing into an SQLite file."""
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "lustre", "beegfs", "gpfs", "ceph", "afs"}
-ArtifactStore = FileSystemArtifactStore | Boto3ArtifactStore
 Stale = Callable[[optuna.Study, FrozenTrial], None]
 
 
@@ -152,12 +151,27 @@ def _refuse_network(file: Path) -> None:
 
 
 class _Database(RDBStorage):
-    """Optuna's, whose heartbeat outlives a server that is gone for a while."""
+    """Optuna's, whose heartbeat outlives a server that is gone for a while, and which reads large studies at once."""
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Say that the trial's worker is alive; where nobody hears it, the next time will do."""
         with suppress(StorageInternalError, SQLAlchemyError):
             super().record_heartbeat(trial_id)
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """Optuna's, the first time, when all are asked for, the fast way."""
+        if states is None and not included_trial_ids and trial_id_greater_than < 0:
+            with self.engine.connect() as connection:
+                found = read_trials(connection, study_id)
+            if found:  # or else it says whether the study is there
+                return found
+        return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
 
 
 @event.listens_for(Engine, "connect")
@@ -234,37 +248,6 @@ def outages(url: str) -> tuple[type[Exception], ...]:
 
         return (grpc.RpcError,)
     return () if url.startswith("sqlite:") else (StorageInternalError, SQLAlchemyError)
-
-
-def open_artifacts(config: StudyConfig) -> ArtifactStore:
-    """Where the study's models and raw windows are kept. Raises UsageError as `artifacts_at` does."""
-    return artifacts_at(config.artifacts or str(config.folder / "artifacts"))
-
-
-def artifacts_at(place: str) -> ArtifactStore:
-    """The store in a folder, or s3://BUCKET by boto3's own settings. Raises UsageError for another URL."""
-    if not place.startswith("s3://"):
-        if "://" in place:
-            raise UsageError(f"artifacts {place!r}: wanted a folder or s3://BUCKET")
-        Path(place).mkdir(parents=True, exist_ok=True)
-        return FileSystemArtifactStore(place)
-    bucket, _, rest = place.removeprefix("s3://").partition("/")
-    if not bucket or rest:
-        raise UsageError(f"artifacts {place!r}: wanted s3://BUCKET, without a path; a bucket holds many studies")
-    try:
-        return Boto3ArtifactStore(bucket)
-    except ImportError as error:
-        raise UsageError(f"artifacts {place}: boto3 is not installed; pip install 'thrones[s3]'") from error
-
-
-def read_artifact(config: StudyConfig, artifact: str) -> bytes:
-    """A stored artifact. Raises FileNotFoundError when it is not there."""
-    try:
-        with open_artifacts(config).open_reader(artifact) as file:
-            return file.read()
-    except optuna.artifacts.exceptions.ArtifactNotFound as error:
-        place = config.artifacts or str(config.folder / "artifacts")
-        raise FileNotFoundError(2, "No such artifact", f"{place}/{artifact}") from error
 
 
 def upgrade(url: str) -> str:

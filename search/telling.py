@@ -10,7 +10,7 @@ import optuna
 from optuna.artifacts import upload_artifact
 
 from edge import Measurement
-from search.storages import ArtifactStore
+from search.artifacts import ArtifactStore
 
 
 def tell_measurement(trial: optuna.Trial, measurement: Measurement) -> None:

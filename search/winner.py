@@ -19,10 +19,10 @@ from rich.table import Table
 
 from compress.errors import UsageError
 from edge import Measurement
+from search.artifacts import read_artifact
 from search.config import StudyConfig
 from search.report import write_csv, write_page
 from search.results import Figures, StudyResults
-from search.storages import read_artifact
 from search.tables import comparison_table
 
 RESULT = "result.json"

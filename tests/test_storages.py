@@ -19,9 +19,10 @@ from squares import load_config, read, refused, thrones
 
 from compress.errors import UsageError
 from search import storages
+from search.artifacts import artifacts_at
 from search.moving import copy_studies
 from search.storage import SECOND_TRY, counted, load_study, retry_stale, sampler
-from search.storages import artifacts_at, is_there, open_storage, outages, shown
+from search.storages import is_there, open_storage, outages, shown
 
 
 @pytest.mark.parametrize(

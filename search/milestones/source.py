@@ -8,9 +8,10 @@ from typing import Any
 
 from compress.errors import UsageError
 from compress.spec import CompressionSpec
+from search.artifacts import read_artifact
 from search.config import StudyConfig, load_config, parse_config
 from search.storage import best_trial, load_study
-from search.storages import is_there, read_artifact, shown, storage_url
+from search.storages import is_there, shown, storage_url
 from search.winner import RESULT
 
 
