@@ -210,6 +210,11 @@ class Measurement:
             data = json.loads(text)
         except ValueError as error:
             raise UsageError(f"not a stored measurement: {error}") from error
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Measurement":
+        """From what `to_json` has written and `json.loads` has read. Raises UsageError as `from_json` does."""
         if not isinstance(data, dict) or not isinstance(data.get("windows"), list):
             raise UsageError("not a stored measurement: an object with a list of windows is needed")
         nested = {

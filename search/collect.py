@@ -80,7 +80,7 @@ def collect(study: optuna.Study, config: StudyConfig, trials: Trials | None = No
 
 
 def _figures(name: str, measured: dict[str, Any], spec: CompressionSpec, accuracy_of: str) -> Figures:
-    measurement = Measurement.from_json(json.dumps(measured["measurement"]))
+    measurement = Measurement.from_dict(measured["measurement"])
     return Figures(
         name=name,
         accuracy_percent=measured["test_accuracy_percent" if accuracy_of == "test" else "accuracy_percent"],

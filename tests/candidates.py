@@ -5,7 +5,6 @@ its line. Nothing in the table names the machine.
 """
 
 import csv
-import json
 import math
 import shutil
 import sys
@@ -93,7 +92,7 @@ def _line(study: str, trial: Any) -> dict[str, str]:
         "epochs": spec.epochs,
         "all_epochs": spec.all_epochs,
         "macs": about["structure"]["macs"],
-        "latency_ms": f"{Measurement.from_json(json.dumps(about['measurement'])).latency_ms:.4g}",
+        "latency_ms": f"{Measurement.from_dict(about['measurement']).latency_ms:.4g}",
         "accuracy_percent": f"{about['candidate']['accuracy_percent']:.2f}" if "candidate" in about else "",
     }
     return {name: str(value) for name, value in values.items()}

@@ -19,7 +19,7 @@ from squares import load_config, read, refused, thrones
 
 from compress.errors import UsageError
 from search import storages
-from search.artifacts import artifacts_at
+from search.artifacts import artifacts_at, read_artifact
 from search.moving import copy_studies
 from search.storage import SECOND_TRY, counted, load_study, retry_stale, sampler
 from search.storages import is_there, open_storage, outages, shown
@@ -82,7 +82,7 @@ def test_studies_are_copied_with_their_artifacts_and_never_mixed(squares_copy: P
     ]
     for trial in after.trials:
         if "candidate" in trial.user_attrs:
-            model = storages.read_artifact(copied, trial.user_attrs["artifact model.tflite"])
+            model = read_artifact(copied, trial.user_attrs["artifact model.tflite"])
             assert sha256(model).hexdigest() == trial.user_attrs["candidate"]["sha256"]
     with pytest.raises(UsageError, match="has a study 'squares' already"):
         list(copy_studies(source, target, None, None))

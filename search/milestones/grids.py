@@ -44,7 +44,7 @@ def rows_of(study: optuna.Study) -> list[Row]:
 def measurements_of(study: optuna.Study) -> dict[Key, Measurement]:
     """Every row's raw windows, by its fraction, epochs and format."""
     trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    return {key_of(_row(t)): Measurement.from_json(json.dumps(t.user_attrs["measurement"])) for t in trials}
+    return {key_of(_row(t)): Measurement.from_dict(t.user_attrs["measurement"]) for t in trials}
 
 
 def missing_of(config: StudyConfig, rows: list[Row]) -> list[str]:
@@ -122,7 +122,7 @@ def from_json(text: str) -> list[Row]:
                     quantization=each["quantization"],
                 ),
                 each["test_accuracy_percent"],
-                Measurement.from_json(json.dumps(each["measurement"])),
+                Measurement.from_dict(each["measurement"]),
             )
             for each in json.loads(text)["rows"]
         ]
@@ -138,7 +138,7 @@ def key_of(row: Row) -> Key:
 def _row(trial: optuna.trial.FrozenTrial) -> Row:
     about = trial.user_attrs
     spec = CompressionSpec.from_dict(about["spec"])
-    return row_from(spec, about["test_accuracy_percent"], Measurement.from_json(json.dumps(about["measurement"])))
+    return row_from(spec, about["test_accuracy_percent"], Measurement.from_dict(about["measurement"]))
 
 
 def row_from(spec: CompressionSpec, test_accuracy_percent: float, measured: Measurement) -> Row:

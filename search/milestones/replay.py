@@ -84,7 +84,7 @@ class Replay:
             data: dict[str, Any] = json.loads(text)
             rebuilt = data["rebuilt"] and Rebuilt(**data["rebuilt"])
             differing = tuple(Differing(**each) for each in data["differing"])
-            runs = tuple(Measurement.from_json(json.dumps(each)) for each in data["runs"])
+            runs = tuple(Measurement.from_dict(each) for each in data["runs"])
             return Replay(**{**data, "rebuilt": rebuilt, "differing": differing, "runs": runs})
         except (KeyError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {error}"
