@@ -117,10 +117,12 @@ def reclaim(study: optuna.Study, workers: str) -> None:
 
 def counted(trials: Iterable[FrozenTrial]) -> int:
     """How many trials of the search have ended or are on their way; a second try does not count beside its first."""
-    found = [(trial, trial.user_attrs) for trial in trials if trial.state is not optuna.trial.TrialState.WAITING]
-    again = {about[SECOND_TRY] for _, about in found if SECOND_TRY in about}
+    found = [(trial, trial.user_attrs) for trial in trials]
+    again = {about.get(SECOND_TRY) for _, about in found}
     return sum(
-        not ((ASKED_AGAIN in about or trial.number in again) and trial.state.is_finished()) and FINALIST not in about
+        trial.state is not optuna.trial.TrialState.WAITING
+        and not ((ASKED_AGAIN in about or trial.number in again) and trial.state.is_finished())
+        and FINALIST not in about
         for trial, about in found
     )
 
