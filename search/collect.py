@@ -17,7 +17,7 @@ from search.storage import FINALIST, WORKER, Trials, best_trial
 
 ARTIFACT = "artifact "
 """So begin the names of the attributes that hold an artifact's id."""
-GLANCED = ("reason", "shortfall", "constraint", "candidate", "phases", FINALIST)
+GLANCED = ("reason", "shortfall", "constraint", "candidate", "structure", "phases", FINALIST)
 """What counts, the best and the savings are made of."""
 IMPORTANCE_TRIALS = 8
 """Fewer complete trials than this say nothing of what matters."""

@@ -128,6 +128,15 @@ def test_of_those_that_tie_the_most_accurate_is_the_best() -> None:
     assert best is not None and best.number == 1
 
 
+def test_a_measurement_that_something_disturbed_costs_no_place_in_the_run_off() -> None:
+    few = trial(SPEC, 1.0, -4.0), trial(SPEC, 1.5, -4.0, structure={"best_case": 0.98}), trial(SPEC, 1.4, -4.0)
+    assert [t.number for t in contenders(study_of(*few))] == [1, 0]
+    fom = optuna.create_study(direction="maximize")
+    model = {"sha256": "slow", "accuracy_percent": 50.0}
+    fom.add_trials([trial(SPEC, 80.0, -4.0), trial(SPEC, 60.0, -4.0, structure={"best_case": 158.0}, candidate=model)])
+    assert [t.number for t in contenders(fom)] == [0, 1]  # 158 with all images right is 79 with half of them
+
+
 def test_the_run_off_s_longer_measurements_decide_between_those_that_are_near() -> None:
     near = [(1.0, "a"), (1.01, "a"), (1.03, "b"), (1.04, "c"), (1.2, "d")]  # the second is the first's model again
     models = [{"candidate": {"sha256": name, "accuracy_percent": 72.0}} for _, name in near]
