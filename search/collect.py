@@ -33,8 +33,9 @@ def glance(study: optuna.Study, config: StudyConfig, last: int) -> StudyResults:
         return collect(study, config)
     with database.engine.connect() as connection:
         trials = read_trials(connection, study._study_id, attributes=GLANCED)
-        best = best_trial(study, trials=trials)
-        wanted = [trial._trial_id for trial in [*trials[-last:], *([best] if best else [])]]
+    best = best_trial(study, trials=trials)
+    wanted = [trial._trial_id for trial in [*trials[-last:], *([best] if best else [])]]
+    with database.engine.connect() as connection:
         whole = {trial.number: trial for trial in read_trials(connection, study._study_id, only=wanted)}
     return collect(study, config, [whole.get(trial.number, trial) for trial in trials])
 

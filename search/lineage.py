@@ -16,8 +16,8 @@ FARTHEST = 2.5
 def descend(spec: CompressionSpec, trained: Iterable[CompressionSpec]) -> CompressionSpec:
     """`spec` with the nearest of the trained candidates as its parent, if one is near.
 
-    Of several that are as near, the one that was trained for longest. One of the very same architecture gives its
-    training as well: nothing but the conversion is left to be done.
+    Of several that are as near, the one that was trained for longest. One of the very same architecture that was
+    trained for as long as is asked gives its training as well: nothing but the conversion is left to be done.
     """
     if spec.quantization == "qat_int8":  # trained as a whole, from the base
         return spec
@@ -26,7 +26,7 @@ def descend(spec: CompressionSpec, trained: Iterable[CompressionSpec]) -> Compre
     near = min(known, key=lambda other: (distance(shape, other.architecture()), -other.all_epochs), default=None)
     if near is None or distance(shape, near.architecture()) > FARTHEST:
         return spec
-    if near.architecture() == shape:
+    if near.architecture() == shape and near.all_epochs >= spec.epochs:
         return replace(near, quantization=spec.quantization, ends=spec.ends, threads=spec.threads)
     return replace(spec, parent=weights_only(near))
 

@@ -40,9 +40,11 @@ def test_the_nearest_trained_candidate_is_the_parent() -> None:
 
 def test_the_same_architecture_needs_no_training_again() -> None:
     trained = replace(SPEC, parent=thinner(0.5))
-    asked = replace(SPEC, quantization="int8", ends="int8", epochs=9)
+    asked = replace(SPEC, quantization="int8", ends="int8", epochs=8)
     assert descend(asked, [trained]) == replace(trained, quantization="int8", ends="int8")
     assert descend(asked, [SPEC, trained]).all_epochs == 8  # the longer trained of the two
+    longer = replace(SPEC, epochs=9)
+    assert descend(longer, [trained]) == replace(longer, parent=trained)  # not for long enough: it goes on from there
     aware = replace(SPEC, quantization="qat_int8")
     assert descend(aware, [trained]) == aware  # trained as a whole
     assert descend(SPEC, [aware]) == SPEC
