@@ -1,4 +1,8 @@
-"""All trials of a study out of its database in six SELECTs: Optuna makes an object of each row, ten times as slow."""
+"""Many rows of Optuna's tables at once, where Optuna makes an object of each, or asks for each by itself.
+
+All trials of a study are read in six SELECTs, in a tenth of the time. A trial that waits is written with its parameters
+in four statements, not seventy: meanwhile the study is locked for all other workers.
+"""
 
 import json
 from collections import defaultdict
@@ -6,10 +10,10 @@ from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import Any
 
-from optuna.distributions import json_to_distribution
+from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, insert, select
 
 _Values = defaultdict[int, dict[Any, Any]]
 
@@ -81,3 +85,26 @@ def _attributes(rows: Any, model: Any) -> _Values:
     for trial_id, key, value_json in rows(model.trial_id, model.key, model.value_json, order=model.trial_id):
         found[trial_id][key] = json.loads(value_json)
     return found
+
+
+def write_waiting(connection: Connection, study_id: int, trial: FrozenTrial) -> tuple[int, int]:
+    """Add a trial that waits with its parameters, and nothing else, to the study; its id and its number."""
+    tables: Any = models.TrialModel.__table__, models.TrialParamModel.__table__
+    locked = select(models.StudyModel.study_id).where(models.StudyModel.study_id == study_id).with_for_update()
+    connection.execute(locked).one()  # two trials must not count the same number of others
+    others = select(func.count()).select_from(models.TrialModel).where(models.TrialModel.study_id == study_id)
+    number = connection.execute(others).scalar_one()
+    added = connection.execute(insert(tables[0]).values(study_id=study_id, number=number, state=trial.state))
+    assert added.inserted_primary_key is not None
+    trial_id: int = added.inserted_primary_key[0]
+    params = [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": trial.distributions[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(trial.distributions[name]),
+        }
+        for name, value in trial.params.items()
+    ]
+    connection.execute(insert(tables[1]), params)
+    return trial_id, number

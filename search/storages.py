@@ -3,6 +3,7 @@
 Needs no TensorFlow, so that `thrones status` comes at once.
 """
 
+import copy
 import socket
 import time
 import warnings
@@ -24,7 +25,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 
 from compress.errors import UsageError, first_cause, one_line
 from search.config import StudyConfig
-from search.reading import read_trials
+from search.reading import read_trials, write_waiting
 
 HEARTBEAT_S = 10
 """A worker says so often that it is alive."""
@@ -151,12 +152,24 @@ def _refuse_network(file: Path) -> None:
 
 
 class _Database(RDBStorage):
-    """Optuna's, whose heartbeat outlives a server that is gone for a while, and which reads large studies at once."""
+    """Optuna's, whose heartbeat outlives a server that is gone for a while, and which takes many rows at once."""
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Say that the trial's worker is alive; where nobody hears it, the next time will do."""
         with suppress(StorageInternalError, SQLAlchemyError):
             super().record_heartbeat(trial_id)
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        """Optuna's, but for a trial that waits with its parameters."""
+        given = template_trial
+        more = given is None or given.user_attrs or given.system_attrs or given.intermediate_values
+        if given is None or more or given.state is not TrialState.WAITING or not given.params:
+            return super()._create_new_trial(study_id, given)
+        with self.engine.begin() as connection:
+            trial_id, number = write_waiting(connection, study_id, given)
+        added = copy.deepcopy(given)
+        added.number, added._trial_id, added.datetime_start = number, trial_id, None
+        return added
 
     def _get_trials(
         self,

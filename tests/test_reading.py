@@ -74,3 +74,25 @@ def check(study: optuna.Study) -> None:
 def test_a_study_that_is_not_there(study: optuna.Study) -> None:
     with pytest.raises(KeyError):
         study._storage.get_all_trials(99)
+
+
+def test_a_trial_that_waits_with_its_parameters_is_as_optuna_writes_it(study: optuna.Study) -> None:
+    seed = study.get_trials()[0]
+    waiting = optuna.create_trial(
+        state=TrialState.WAITING, params=seed.params, distributions=seed.distributions
+    )
+    study.add_trial(waiting)
+    database = study._storage._backend  # type: ignore[attr-defined]
+    RDBStorage._create_new_trial(database, study._study_id, waiting)
+    ours, optuna_s = study.get_trials()[-2:]
+    assert [ours.number, optuna_s.number] == [6, 7]
+    apart = ("number", "_number", "_trial_id")
+    assert {k: v for k, v in told(ours).items() if k not in apart} == {
+        k: v for k, v in told(optuna_s).items() if k not in apart
+    }
+    assert study.ask().number == 5  # those that wait are asked for in their turn
+    asked = study.ask()
+    assert (asked.number, asked.params) == (6, seed.params)
+    assert asked.suggest_float("width", 0, 1) == seed.params["width"]
+    study.tell(asked, 1.0)
+    assert study.get_trials()[6].params == seed.params
