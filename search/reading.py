@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Select, func, insert, select
 
 _Values = defaultdict[int, dict[Any, Any]]
@@ -36,6 +36,9 @@ def read_trials(
             query = query.where(models.TrialUserAttributeModel.key.in_(attributes))
         return connection.execute(query.order_by(order)).all()
 
+    # The trials come first: one that ends meanwhile is then seen as running, not as ended without its value.
+    about_trial = trial.trial_id, trial.number, trial.state, trial._datetime_start_utc, trial._datetime_complete_utc
+    trials = rows(*about_trial, order=trial.trial_id)
     values: defaultdict[int, list[float]] = defaultdict(list)
     value = models.TrialValueModel
     for trial_id, stored, kind in rows(value.trial_id, value.value, value.value_type, order=value.objective):
@@ -55,7 +58,6 @@ def read_trials(
         about_step = step.trial_id, step.step, step.intermediate_value, step.intermediate_value_type
         for trial_id, number, stored, kind in rows(*about_step, order=step.trial_intermediate_value_id):
             curves[trial_id][number] = step.stored_repr_to_intermediate_value(stored, kind)
-    about_trial = trial.trial_id, trial.number, trial.state, trial._datetime_start_utc, trial._datetime_complete_utc
     return [
         FrozenTrial(
             number=number,
@@ -71,7 +73,7 @@ def read_trials(
             intermediate_values=curves[trial_id],
             trial_id=trial_id,
         )
-        for trial_id, number, state, start, end in rows(*about_trial, order=trial.trial_id)
+        for trial_id, number, state, start, end in trials
     ]
 
 
@@ -87,8 +89,14 @@ def _attributes(rows: Any, model: Any) -> _Values:
     return found
 
 
+def is_bare(trial: FrozenTrial) -> bool:
+    """Whether a trial waits with its parameters and has nothing else."""
+    more = trial.user_attrs or trial.system_attrs or trial.intermediate_values
+    return trial.state is TrialState.WAITING and bool(trial.params) and not more
+
+
 def write_waiting(connection: Connection, study_id: int, trial: FrozenTrial) -> tuple[int, int]:
-    """Add a trial that waits with its parameters, and nothing else, to the study; its id and its number."""
+    """Add a trial that `is_bare` to the study; its id and its number."""
     tables: Any = models.TrialModel.__table__, models.TrialParamModel.__table__
     locked = select(models.StudyModel.study_id).where(models.StudyModel.study_id == study_id).with_for_update()
     connection.execute(locked).one()  # two trials must not count the same number of others

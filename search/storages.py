@@ -25,7 +25,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 
 from compress.errors import UsageError, first_cause, one_line
 from search.config import StudyConfig
-from search.reading import read_trials, write_waiting
+from search.reading import is_bare, read_trials, write_waiting
 
 HEARTBEAT_S = 10
 """A worker says so often that it is alive."""
@@ -161,13 +161,11 @@ class _Database(RDBStorage):
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         """Optuna's, but for a trial that waits with its parameters."""
-        given = template_trial
-        more = given is None or given.user_attrs or given.system_attrs or given.intermediate_values
-        if given is None or more or given.state is not TrialState.WAITING or not given.params:
-            return super()._create_new_trial(study_id, given)
+        if template_trial is None or not is_bare(template_trial):
+            return super()._create_new_trial(study_id, template_trial)
         with self.engine.begin() as connection:
-            trial_id, number = write_waiting(connection, study_id, given)
-        added = copy.deepcopy(given)
+            trial_id, number = write_waiting(connection, study_id, template_trial)
+        added = copy.deepcopy(template_trial)
         added.number, added._trial_id, added.datetime_start = number, trial_id, None
         return added
 

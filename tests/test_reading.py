@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.storages._rdb.storage import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import create_engine, event
 
 from search.reading import read_trials
 from search.storages import open_storage
@@ -69,6 +70,23 @@ def check(study: optuna.Study) -> None:
     assert [trial.value for trial in glanced] == [1.5, math.inf, -math.inf, None, None, None]
     assert [trial.user_attrs.get("reason") for trial in glanced] == ["none"] * 3 + [None, None, "wanted"]
     assert not any(trial.params or trial.system_attrs or trial.intermediate_values for trial in glanced)
+
+
+def test_a_trial_that_ends_while_it_is_read_is_seen_as_running(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/study.db", connect_args={"timeout": 5})
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db")
+    trial = study.ask()
+    ends = iter([lambda: study.tell(trial, 1.0)])
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _between(*_: object) -> None:  # after the first SELECT
+        next(ends, lambda: None)()
+
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        (read,) = read_trials(connection, study._study_id)
+        (later,) = read_trials(connection, study._study_id)
+    assert read.state is TrialState.RUNNING  # Optuna reads it again, and does not keep it without its value
+    assert (later.state, later.value) == (TrialState.COMPLETE, 1.0)
 
 
 def test_a_study_that_is_not_there(study: optuna.Study) -> None:
