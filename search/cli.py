@@ -113,12 +113,9 @@ def status(study: Study, runs: Runs = Path("runs"), storage: Storage = None, as_
         _print_json(_results(study, runs, storage)[0])
         return
     from search.collect import glance
-    from search.config import load_config, overlaid
-    from search.storage import load_study
     from search.tables import trials_table
 
-    config = overlaid(load_config(study, runs), storage=storage)
-    _console().print(trials_table(glance(load_study(config), config, LAST), LAST))
+    _console().print(trials_table(glance(*_stored(study, runs, storage), LAST), LAST))
 
 
 @app.command(epilog="Example: thrones best studies/latency.toml --out model.tflite")
@@ -252,14 +249,19 @@ def _console(to_stderr: bool = False) -> "Console":
 def _results(
     study: Path, runs: Path, storage: str | None, artifacts: str | None = None
 ) -> "tuple[StudyResults, Any, StudyConfig]":
+    stored, config = _stored(study, runs, storage, artifacts)
+    from search.collect import collect
+
+    return collect(stored, config), stored, config
+
+
+def _stored(study: Path, runs: Path, storage: str | None, artifacts: str | None = None) -> "tuple[Any, StudyConfig]":
     from search.config import load_config, overlaid
 
     config = overlaid(load_config(study, runs), storage=storage, artifacts=artifacts)
-    from search.collect import collect
     from search.storage import load_study
 
-    stored = load_study(config)
-    return collect(stored, config), stored, config
+    return load_study(config), config
 
 
 def _report(study: Any, config: "StudyConfig") -> "StudyResults":

@@ -17,17 +17,14 @@ from search.storage import FINALIST, WORKER, Trials, best_trial
 
 ARTIFACT = "artifact "
 """So begin the names of the attributes that hold an artifact's id."""
-GLANCED = ("reason", "shortfall", "constraint", "candidate", "structure", "phases", FINALIST)
+GLANCED = ("reason", "shortfall", "candidate", "structure", "phases")
 """What counts, the best and the savings are made of."""
 IMPORTANCE_TRIALS = 8
 """Fewer complete trials than this say nothing of what matters."""
 
 
 def glance(study: optuna.Study, config: StudyConfig, last: int) -> StudyResults:
-    """The same without what only a report needs: the `last` trials and the best are whole, the others mere counts.
-
-    All of ten thousand take half a minute to read.
-    """
+    """As `collect`, without what only a report needs: the `last` trials and the best are whole, the others counted."""
     database = getattr(study._storage, "_backend", None)
     if not isinstance(database, RDBStorage):  # a proxy gives all or one at a time
         return collect(study, config)
