@@ -1,5 +1,6 @@
 """The `thrones` command. Heavy imports stand inside the commands, so that `--help` comes at once."""
 
+import gc
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,6 +113,7 @@ def status(study: Study, runs: Runs = Path("runs"), storage: Storage = None, as_
     if as_json:
         _print_json(_results(study, runs, storage)[0])
         return
+    gc.disable()  # a short life, mostly imports: looking for what might be freed takes a fifth of it
     from search.collect import glance
     from search.tables import trials_table
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import optuna
 from optuna.storages._rdb.storage import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from compress.spec import CompressionSpec
 from edge import Measurement
 from search.config import StudyConfig
 from search.reading import read_trials
 from search.results import Figures, Phase, StudyResults, TrialResult
-from search.storage import FINALIST, WORKER, Trials, best_trial
+from search.storage import FINALIST, WORKER, best_trial
 
 ARTIFACT = "artifact "
 """So begin the names of the attributes that hold an artifact's id."""
@@ -34,13 +35,25 @@ def glance(study: optuna.Study, config: StudyConfig, last: int) -> StudyResults:
     wanted = [trial._trial_id for trial in [*trials[-last:], *([best] if best else [])]]
     with database.engine.connect() as connection:
         whole = {trial.number: trial for trial in read_trials(connection, study._study_id, only=wanted)}
-    return collect(study, config, [whole.get(trial.number, trial) for trial in trials])
+    known = [_trial(whole[trial.number]) if trial.number in whole else _counted(trial) for trial in trials]
+    return _collect(study, config, known, whole[best.number] if best else None, {})
 
 
-def collect(study: optuna.Study, config: StudyConfig, trials: Trials | None = None) -> StudyResults:
-    """Everything that the study has found so far. `trials`: what is known of them, where that is less."""
-    about = study.user_attrs
+def collect(study: optuna.Study, config: StudyConfig) -> StudyResults:
+    """Everything that the study has found so far."""
+    trials = study.get_trials(deepcopy=False)
     best = best_trial(study, trials=trials)
+    return _collect(study, config, [_trial(trial) for trial in trials], best, _importances(study))
+
+
+def _collect(
+    study: optuna.Study,
+    config: StudyConfig,
+    trials: Iterable[TrialResult],
+    best: FrozenTrial | None,
+    importances: dict[str, float],
+) -> StudyResults:
+    about = study.user_attrs
     comparison: dict[str, Any] = about.get("comparison", {})
     base_spec = CompressionSpec()
     base = best_figures = None
@@ -69,8 +82,8 @@ def collect(study: optuna.Study, config: StudyConfig, trials: Trials | None = No
         best_trial=None if best is None else best.number,
         compared=compared,
         base_architecture=base_spec.architecture(),
-        importances=_importances(study) if trials is None else {},
-        trials=tuple(map(_trial, study.get_trials(deepcopy=False) if trials is None else trials)),
+        importances=importances,
+        trials=tuple(trials),
         validation_images=about.get("validation_images", 0),
         test_images=about.get("test_images", 0),
         tie_tolerance=about.get("tie_tolerance", 0.0),
@@ -99,7 +112,7 @@ def _figures(name: str, measured: dict[str, Any], spec: CompressionSpec, accurac
     )
 
 
-def _trial_figures(trial: optuna.trial.FrozenTrial, spec: CompressionSpec) -> Figures | None:
+def _trial_figures(trial: FrozenTrial, spec: CompressionSpec) -> Figures | None:
     about = trial.user_attrs
     if "measurement" not in about or "candidate" not in about:
         return None
@@ -107,10 +120,29 @@ def _trial_figures(trial: optuna.trial.FrozenTrial, spec: CompressionSpec) -> Fi
     return _figures(f"trial {trial.number}", measured, spec, "validation")
 
 
-def _trial(trial: optuna.trial.FrozenTrial) -> TrialResult:
+def _counted(trial: FrozenTrial) -> TrialResult:
+    """What GLANCED tells of a trial."""
+    about, complete = trial.user_attrs, trial.state == TrialState.COMPLETE
+    return TrialResult(
+        number=trial.number,
+        state=trial.state.name,
+        reason=about.get("reason", ""),
+        feasible=complete and about["shortfall"] <= 0,
+        value=trial.value if complete else None,
+        figures=None,
+        spec=None,
+        architecture=None,
+        operators={},
+        curve=(),
+        seconds=_seconds((name, seconds) for name, _, seconds in about.get("phases", ())),
+        params={},
+    )
+
+
+def _trial(trial: FrozenTrial) -> TrialResult:
     about = trial.user_attrs
     spec = CompressionSpec.from_dict(about["spec"]) if "spec" in about else None
-    complete = trial.state == optuna.trial.TrialState.COMPLETE
+    complete = trial.state == TrialState.COMPLETE
     phases = _phases(about)
     artifacts = {name.removeprefix(ARTIFACT): value for name, value in about.items() if name.startswith(ARTIFACT)}
     return TrialResult(
@@ -124,7 +156,8 @@ def _trial(trial: optuna.trial.FrozenTrial) -> TrialResult:
         architecture=None if spec is None else spec.architecture(),
         operators=about.get("candidate", {}).get("operators", {}),
         curve=tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values)),
-        seconds=_seconds(phases) if phases else about.get("seconds", {}),  # the latter: of before they were stored
+        # The latter: of before phases were stored.
+        seconds=_seconds((phase.name, phase.seconds) for phase in phases) if phases else about.get("seconds", {}),
         params=dict(trial.params),
         phases=phases,
         worker=about.get(WORKER, ""),
@@ -143,15 +176,15 @@ def _phases(about: dict[str, Any]) -> tuple[Phase, ...]:
     return tuple(Phase(name, start, seconds, boards.get(name, "")) for name, start, seconds in about.get("phases", ()))
 
 
-def _seconds(phases: Iterable[Phase]) -> dict[str, float]:
+def _seconds(phases: Iterable[tuple[str, float]]) -> dict[str, float]:
     seconds: dict[str, float] = defaultdict(float)
-    for phase in phases:
-        seconds[phase.name] += phase.seconds
+    for name, taken in phases:
+        seconds[name] += taken
     return {name: round(value, 3) for name, value in seconds.items()}
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:
-    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < IMPORTANCE_TRIALS or len({trial.value for trial in complete}) < 2:
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()

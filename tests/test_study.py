@@ -20,8 +20,10 @@ import edge
 from compress.data import load
 from compress.errors import UsageError
 from compress.network import load_weights, save_weights
+from search.collect import collect, glance
 from search.storage import ask_again, best_trial, load_study
 from search.study import run_study
+from search.tables import counts, saved
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +87,18 @@ def test_the_artifacts_are_what_was_measured(finished: Finished) -> None:
         "trials",
         "trials.csv",
     ]
+
+
+def test_what_status_counts_is_what_the_report_counts(squares_copy: Path) -> None:
+    config = squares.read(squares_copy / "squares.toml")
+    study = load_study(config)
+    whole, glanced = collect(study, config), glance(study, config, last=1)
+    assert counts(glanced) == counts(whole)
+    assert saved(glanced) == saved(whole) != ""
+    assert (glanced.best, glanced.best_trial, glanced.base) == (whole.best, whole.best_trial, whole.base)
+    assert glanced.trials[2:] == whole.trials[2:]  # the best and the last, with all that is known of them
+    known = [(trial.number, trial.state, trial.reason, trial.value, trial.seconds) for trial in whole.trials]
+    assert [(trial.number, trial.state, trial.reason, trial.value, trial.seconds) for trial in glanced.trials] == known
 
 
 def test_status_best_report_and_json_agree(squares_copy: Path) -> None:
