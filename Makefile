@@ -32,7 +32,7 @@ run: $(BIN)/.installed
 	$(BIN)/thrones run studies/quickstart.toml
 
 test: $(BIN)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-arm64: $(BIN)/.installed
 	tests/arm64.sh $(OR_SKIP) $(BIN)/python

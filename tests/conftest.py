@@ -1,5 +1,8 @@
 """Fixtures that several files share, and the option that names a device."""
 
+import fcntl
+import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -29,13 +32,28 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A finished study. It is for reading: a test that changes something takes `squares_copy`."""
-    folder = tmp_path_factory.mktemp("squares")
+    """A finished study. It is for reading: a test that changes something takes `squares_copy`.
+
+    Where several processes share the suite, the first that asks makes it for all.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "finished"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ended = folder / "run.json"
+        if not ended.exists():
+            ended.write_text(json.dumps(vars(_finish(folder / "squares"))))
+        return Finished(folder / "squares", subprocess.CompletedProcess(**json.loads(ended.read_text())))
+
+
+def _finish(folder: Path) -> "subprocess.CompletedProcess[str]":
+    folder.mkdir()
     squares.write_images(folder / "squares.npz")
     # The hopeless one first: no other is there yet that it would have to be faster than.
     starts = (squares.HOPELESS, squares.SMALL, squares.SMALLER, squares.SLOW)
     study = squares.write_study(folder / "squares.toml", *starts, trials=len(starts))
-    return Finished(folder, squares.thrones("run", study.name, folder=folder))
+    return squares.thrones("run", study.name, folder=folder)
 
 
 @pytest.fixture

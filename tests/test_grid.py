@@ -1,10 +1,13 @@
 """Grid studies: Tables 1 and 2, run for real on images that are soon learnt."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
 import squares
+from conftest import Finished
 from hasty import HASTY
 
 import edge
@@ -12,6 +15,7 @@ from compress.data import load
 from compress.errors import UsageError
 from search.config import Grid, load_config
 from search.space import grid_params, suggest_row
+from search.storage import load_study
 from search.study import run_study
 
 GRID = """
@@ -21,10 +25,26 @@ epochs = [0, 1, 2]
 """
 
 
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, plan in HASTY.items():
-        monkeypatch.setitem(edge.PLANS, name, plan)
+@pytest.fixture(autouse=True, scope="module")
+def _hasty() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, plan in HASTY.items():
+            patch.setitem(edge.PLANS, name, plan)
+        yield
+
+
+@pytest.fixture(scope="module")
+def ran(finished: Finished, tmp_path_factory: pytest.TempPathFactory, _hasty: None) -> Path:
+    """A folder with the grid, run to its end as m1; for reading."""
+    folder = Path(shutil.copytree(finished.folder, tmp_path_factory.mktemp("grid") / "squares"))
+    run_study(squares.read(study_file(folder)), load(str(folder / "squares.npz")), squares.silent())
+    return folder
+
+
+@pytest.fixture
+def copy(ran: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(ran, tmp_path / "squares"))
 
 
 def study_file(folder: Path, grid: str = GRID, name: str = "m1") -> Path:
@@ -44,34 +64,31 @@ def test_the_unpruned_base_is_one_row_and_more_epochs_go_on_from_fewer(tmp_path:
     assert {len(set(spec.fractions)) for spec in specs} == {1}
 
 
-def test_a_grid_runs_whole_goes_on_with_new_rows_and_repeats_none(squares_copy: Path) -> None:
-    data = load(str(squares_copy / "squares.npz"))
-    study = run_study(squares.read(study_file(squares_copy)), data, squares.silent())
-    trials = study.get_trials()
+def test_a_grid_runs_whole_goes_on_with_new_rows_and_repeats_none(copy: Path) -> None:
+    data = load(str(copy / "squares.npz"))
+    trials = load_study(squares.read(copy / "m1.toml")).get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
     base, *_, trained = trials
     for trial in trials:
         about = trial.user_attrs
-        model = (squares_copy / "runs" / "m1" / "artifacts" / about["artifact model.tflite"]).read_bytes()
+        model = (copy / "runs" / "m1" / "artifacts" / about["artifact model.tflite"]).read_bytes()
         labels = edge.predict(model, data.test[0])
         assert float((labels == data.test[1]).mean() * 100) == about["test_accuracy_percent"]
         assert about["measurement"]["plan"]["name"] == "search"
     assert trained.user_attrs["measurement"]["model_bytes"] < base.user_attrs["measurement"]["model_bytes"] / 20
 
-    wider = run_study(
-        squares.read(study_file(squares_copy, GRID.replace("0.9,", "0.9, 0.5,"))), data, squares.silent()
-    ).get_trials()
+    wide = squares.read(study_file(copy, GRID.replace("0.9,", "0.9, 0.5,")))
+    wider = run_study(wide, data, squares.silent()).get_trials()
     assert wider[:4] == trials
     assert [trial.params["fraction"] for trial in wider[4:]] == [0.5] * 3
-    assert run_study(squares.read(study_file(squares_copy)), data, squares.silent()).get_trials() == wider
+    assert run_study(squares.read(study_file(copy)), data, squares.silent()).get_trials() == wider
 
 
-def test_another_format_of_the_same_grid_trains_nothing(squares_copy: Path) -> None:
-    data = load(str(squares_copy / "squares.npz"))
-    run_study(squares.read(study_file(squares_copy)), data, squares.silent())
-    weights = squares_copy / "runs" / "cache" / "weights"
+def test_another_format_of_the_same_grid_trains_nothing(copy: Path) -> None:
+    data = load(str(copy / "squares.npz"))
+    weights = copy / "runs" / "cache" / "weights"
     kept = sorted(weights.iterdir())
-    second = study_file(squares_copy, GRID + 'quantization = ["dynamic"]\n', "m2")
+    second = study_file(copy, GRID + 'quantization = ["dynamic"]\n', "m2")
     trials = run_study(squares.read(second), data, squares.silent()).get_trials()
     assert [trial.user_attrs["spec"]["quantization"] for trial in trials] == ["dynamic"] * 4
     assert sorted(weights.iterdir()) == kept
