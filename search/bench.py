@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from compress.convert import Converter
 from compress.data import Dataset
-from compress.errors import UsageError
 from compress.hashing import arrays_key
 from compress.network import Weights, build
 from compress.spec import CompressionSpec
@@ -27,6 +26,7 @@ from search.bounds import required_percent
 from search.cache import Cache
 from search.config import StudyConfig
 from search.loop import Shift
+from search.opening import check_meter
 from search.progress import Progress
 
 
@@ -70,8 +70,7 @@ def open_bench(
     Raises UsageError for a road that needs a meter, EdgeError when device or meter cannot be opened.
     """
     with Converter() as converter, open_rig(config.devices, config.meter, progress.phase) as device:
-        if config.road != "latency" and not device.measures_power:
-            raise UsageError(f"road {config.road} needs a meter, {device.url} has none: name one with --meter")
+        check_meter(config.road, device)
         artifacts = open_artifacts(config)
         if config.training.threads:
             limit_threads(config.training.threads)

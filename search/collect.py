@@ -18,7 +18,7 @@ from search.storage import FINALIST, WORKER, best_trial
 
 ARTIFACT = "artifact "
 """So begin the names of the attributes that hold an artifact's id."""
-GLANCED = ("reason", "shortfall", "candidate", "structure", "phases")
+GLANCED = ("reason", "shortfall", "candidate", "structure", "phases", "seconds")
 """What counts, the best and the savings are made of."""
 IMPORTANCE_TRIALS = 8
 """Fewer complete trials than this say nothing of what matters."""
@@ -134,7 +134,7 @@ def _counted(trial: FrozenTrial) -> TrialResult:
         architecture=None,
         operators={},
         curve=(),
-        seconds=_seconds((name, seconds) for name, _, seconds in about.get("phases", ())),
+        seconds=_seconds(about),
         params={},
     )
 
@@ -143,7 +143,6 @@ def _trial(trial: FrozenTrial) -> TrialResult:
     about = trial.user_attrs
     spec = CompressionSpec.from_dict(about["spec"]) if "spec" in about else None
     complete = trial.state == TrialState.COMPLETE
-    phases = _phases(about)
     artifacts = {name.removeprefix(ARTIFACT): value for name, value in about.items() if name.startswith(ARTIFACT)}
     return TrialResult(
         number=trial.number,
@@ -156,10 +155,9 @@ def _trial(trial: FrozenTrial) -> TrialResult:
         architecture=None if spec is None else spec.architecture(),
         operators=about.get("candidate", {}).get("operators", {}),
         curve=tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values)),
-        # The latter: of before phases were stored.
-        seconds=_seconds((phase.name, phase.seconds) for phase in phases) if phases else about.get("seconds", {}),
+        seconds=_seconds(about),
         params=dict(trial.params),
-        phases=phases,
+        phases=_phases(about),
         worker=about.get(WORKER, ""),
         finalist_of=about.get(FINALIST),
         artifacts=artifacts,
@@ -176,9 +174,12 @@ def _phases(about: dict[str, Any]) -> tuple[Phase, ...]:
     return tuple(Phase(name, start, seconds, boards.get(name, "")) for name, start, seconds in about.get("phases", ()))
 
 
-def _seconds(phases: Iterable[tuple[str, float]]) -> dict[str, float]:
+def _seconds(about: dict[str, Any]) -> dict[str, float]:
+    """The sum of each phase; a study of before phases were stored has sums."""
+    if "phases" not in about:
+        return dict(about.get("seconds", {}))
     seconds: dict[str, float] = defaultdict(float)
-    for name, taken in phases:
+    for name, _, taken in about["phases"]:
         seconds[name] += taken
     return {name: round(value, 3) for name, value in seconds.items()}
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended, as shells have it."""
@@ -40,7 +40,15 @@ def one_line() -> Iterator[None]:
             fail(str(error), 1)
         if isinstance(error, (StorageInternalError, SQLAlchemyError)):
             fail(f"the study's storage failed: {first_cause(error)}; free disk space, check rights")
+        grpc = sys.modules.get("grpc")  # who uses no proxy has not imported it
+        if grpc is not None and isinstance(error, grpc.RpcError):
+            fail(f"the study's storage failed: {_details(error)}; do the proxy and the database behind it run?")
         raise
+
+
+def _details(error: Any) -> str:
+    """What a call to the proxy says of its failure."""
+    return str(error.details() if hasattr(error, "details") else error)
 
 
 def _explain(error: OSError) -> str:

@@ -31,6 +31,12 @@ def identity(config: StudyConfig, data: str, base: str, board: Sequence[str]) ->
     return {**setting, "data": data, "base": base, "kind of board": list(board)}
 
 
+def check_meter(road: str, device: Device) -> None:
+    """Raises UsageError where the road needs a meter and the device has none."""
+    if road != "latency" and not device.measures_power:
+        raise UsageError(f"road {road} needs a meter, {device.url} has none: name one with --meter")
+
+
 def begin_study(
     shift: Shift, who: Identity, facts: Mapping[str, Any], asked: Sequence[Mapping[str, Any]]
 ) -> optuna.Study:
@@ -54,7 +60,8 @@ def begin_study(
             study.set_user_attr(name, value)
     study.set_user_attr("version", version())
     study.set_user_attr("until", time.time() + shift.deadline_s - time.monotonic())
-    reclaim(study, f"{platform.node()}:")  # nobody else is at work on this host
+    here = f"{platform.node()}:"
+    reclaim(study, lambda worker: worker is None or worker.startswith(here))  # nobody else is at work on this host
     best = best_value(study)
     if best is not None:
         shift.progress.best(f"{best:.4g} {UNITS[config.road]}")

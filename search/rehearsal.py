@@ -23,7 +23,7 @@ from search.config import StudyConfig
 from search.loop import Shift, optimize
 from search.memory import measured
 from search.mutate import propose
-from search.opening import Identity, begin_study, compare_boards, identity, join
+from search.opening import Identity, begin_study, check_meter, compare_boards, identity, join
 from search.progress import Progress
 from search.space import asked_spec, starting_params
 from search.stopwatch import Stopwatch
@@ -77,6 +77,7 @@ def join_rehearsal(config: StudyConfig, progress: Progress, parent: int | None =
 
 def _open(config: StudyConfig, progress: Progress, stack: ExitStack, parent: int | None = None) -> Stage:
     device = stack.enter_context(open_rig(config.devices, config.meter, progress.phase))
+    check_meter(config.road, device)
     return Stage(
         config=config,
         progress=progress,

@@ -4,6 +4,7 @@ Needs no TensorFlow, so that `thrones status` comes at once.
 """
 
 import copy
+import re
 import socket
 import time
 import warnings
@@ -49,9 +50,9 @@ def shown(url: str) -> str:
     """A storage URL as it may be printed: a file's path, and no password."""
     if url.startswith("sqlite:///"):
         return url.removeprefix("sqlite:///")
-    with suppress(ArgumentError):
+    with suppress(ArgumentError, ValueError):
         return make_url(url).render_as_string(hide_password=True)
-    return url
+    return re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 def has_file(url: str) -> bool:
@@ -111,7 +112,8 @@ _PATIENT = Retrying(
 
 
 def _driver(url: str) -> str:
-    """The URL with the driver that thrones installs, where it names none."""
+    """The URL with the driver that thrones installs, where it names none; Optuna takes braces for a template's."""
+    url = url.replace("{", "{{").replace("}", "}}")
     if url.startswith(("postgresql://", "postgres://")):
         return f"postgresql+psycopg://{url.partition('://')[2]}"
     if not url.startswith(("sqlite:///", "postgresql+")):
@@ -126,8 +128,14 @@ def _explained(url: str) -> Iterator[None]:
     """What an engine raises while it opens, as one line."""
     try:
         yield
-    except ArgumentError as error:
-        raise UsageError(f"storage {url!r} is no URL: {error}") from error
+    except UsageError:
+        raise
+    except ImportError as error:
+        remedy = "thrones installs psycopg: leave the driver out, postgresql://USER@HOST/DATABASE"
+        raise UsageError(f"storage {shown(url)}: its driver is not installed; {remedy}") from error
+    except (ArgumentError, ValueError) as error:
+        wanted = "wanted postgresql://USER@HOST:PORT/DATABASE"
+        raise UsageError(f"storage {shown(url)!r} is no URL: {one_line(error)}; {wanted}") from error
     except RuntimeError as error:  # Optuna's word for tables that another version made
         where = url if url.startswith("sqlite:") else shown(url)
         remedy = f"`thrones storage upgrade {where}` brings them up to date (keep a copy)"
@@ -230,6 +238,7 @@ class _Proxy(optuna.storages.GrpcStorageProxy, BaseHeartbeat):
     def __init__(self, host: str, port: int, on_stale: Stale | None) -> None:
         super().__init__(host=host, port=port)
         self._on_stale = on_stale
+        self._heard: dict[int, tuple[float | None, float]] = {}  # trial -> its last beat, and since when it is that
 
     def record_heartbeat(self, trial_id: int) -> None:
         """See `_Database.record_heartbeat`."""
@@ -239,9 +248,15 @@ class _Proxy(optuna.storages.GrpcStorageProxy, BaseHeartbeat):
             self.set_trial_system_attr(trial_id, self.BEAT, time.time())
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """Those whose beat has been the same for too long by the clock of this host: others' may differ."""
         running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        oldest_s = time.time() - GRACE_S
-        return [trial._trial_id for trial in running if trial.system_attrs.get(self.BEAT, oldest_s) < oldest_s]
+        now_s, known = time.monotonic(), self._heard
+        beats = {trial._trial_id: trial.system_attrs.get(self.BEAT) for trial in running}
+        self._heard = {
+            trial_id: known[trial_id] if trial_id in known and known[trial_id][0] == beat else (beat, now_s)
+            for trial_id, beat in beats.items()
+        }
+        return [trial_id for trial_id, (_, since_s) in self._heard.items() if now_s - since_s > GRACE_S]
 
     def get_heartbeat_interval(self) -> int:
         """Seconds."""
@@ -265,11 +280,16 @@ def upgrade(url: str) -> str:
     """Bring a database's tables up to this Optuna's; the version that they had. Raises UsageError."""
     if url.startswith("grpc://"):
         raise UsageError(f"storage {url} is a proxy: upgrade the database behind it, on its host")
+    if not has_file(url):
+        raise UsageError(f"{shown(url)} does not exist")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with _explained(url):
             storage = RDBStorage(_driver(url), skip_compatibility_check=True)
             before = storage.get_current_version()
+            if before not in storage.get_all_versions():
+                remedy = "upgrade thrones, or Optuna beside it, to a version that knows them"
+                raise UsageError(f"storage {shown(url)}: its tables ({before}) are those of a newer Optuna; {remedy}")
             storage.upgrade()
     return before
 

@@ -31,6 +31,8 @@ from search.storages import is_there, open_storage, outages, shown
         ("lots", "is none: sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:13000"),
         ("mysql://team@db/x", "is none"),
         ("postgresql://team:secret@127.0.0.1:1/x", "does the server run"),
+        ("postgresql://team:secret@db:many/x", "is no URL: invalid literal for int() with base 10: 'many'"),
+        ("postgresql+psycopg2://team:secret@db/x", "leave the driver out"),
         ("grpc://127.0.0.1:1", "thrones storage serve"),
         ("grpc://127.0.0.1:many", "grpc://HOST:13000"),
     ],
@@ -65,6 +67,11 @@ def test_tables_of_an_older_optuna_are_upgraded_only_when_asked_to(squares_copy:
     words = refused("status", "squares.toml", folder=squares_copy)
     assert "another Optuna" in words
     assert "thrones storage upgrade" in words
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    words = refused("storage", "upgrade", f"sqlite:///{path}", folder=squares_copy)
+    assert "its tables (v99.0.0.a) are those of a newer Optuna" in words
+    assert "nowhere.db does not exist" in refused("storage", "upgrade", "sqlite:///nowhere.db", folder=squares_copy)
 
 
 def test_studies_are_copied_with_their_artifacts_and_never_mixed(squares_copy: Path, tmp_path: Path) -> None:
@@ -141,9 +148,12 @@ def test_a_proxy_serves_a_study_and_notices_a_silent_worker(
         trial = study.ask()
         study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
         optuna.storages.fail_stale_trials(study)
+        later_s = time.monotonic() + storages.GRACE_S + 1
+        monkeypatch.setattr(time, "monotonic", lambda: later_s)
+        study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+        optuna.storages.fail_stale_trials(study)
         assert study.trials[4].state == optuna.trial.TrialState.RUNNING
-        later_s = time.time() + storages.GRACE_S + 1
-        monkeypatch.setattr(time, "time", lambda: later_s)
+        monkeypatch.setattr(time, "monotonic", lambda: later_s + storages.GRACE_S + 1)
         optuna.storages.fail_stale_trials(study)
         assert study.trials[4].state == optuna.trial.TrialState.FAIL
         assert study.trials[5].user_attrs == {SECOND_TRY: 4}
