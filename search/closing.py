@@ -20,7 +20,8 @@ def compare(study: optuna.Study, bench: Bench, base: bytes) -> None:
     Stores their figures, and the accuracy of base and best on all test images. The labels of the test images are used
     here and nowhere else, when the choice has been made.
     """
-    few = contenders(study)
+    trials = study.get_trials(deepcopy=False)  # of one moment: a worker that joined from elsewhere may yet be at one
+    few = contenders(study, trials)
     if few and all(trial.number in run_off(study) for trial in few):
         return
     plan = plan_for(bench.config.measure.final, bench.device.shortest_window_s)
@@ -43,7 +44,7 @@ def compare(study: optuna.Study, bench: Bench, base: bytes) -> None:
         found[trial.number] = model, measured(f"trial {trial.number}", model, about["spec"]["threads"])
         accuracy = about["candidate"]["accuracy_percent"]
         values[trial.number] = objective(bench.config.road, found[trial.number][1], accuracy)
-    best = best_trial(study, values)
+    best = best_trial(study, values, trials=trials)
     comparison = {
         "trial": None if best is None else best.number,
         "base": figures(base, base_measurement),

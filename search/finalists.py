@@ -7,7 +7,16 @@ import optuna
 
 from search.bench import Bench
 from search.loop import optimize
-from search.storage import FINALIST, FORMAT, OUT_OF_TIME, best_value, is_close, is_finalist
+from search.storage import (
+    FINALIST,
+    FORMAT,
+    OUT_OF_TIME,
+    best_value,
+    counted,
+    is_close,
+    is_finalist,
+    without_first_tries,
+)
 from search.trial import run_trial
 
 QAT_LOSS = 0.5
@@ -21,13 +30,13 @@ def finish(study: optuna.Study, bench: Bench, search_on: Callable[[], bool]) -> 
     finalist has learnt makes others promising that descend from it.
     """
     wanted = bench.config.finish
-    while wanted.candidates and bench.deadline_s > time.monotonic():
+    while wanted.candidates and bench.deadline_s > time.monotonic() and not bench.orphaned():
         before = finalists(study)
+        for origin, (first, *others) in before.items():
+            for quantization in [] if others else _other_formats(first, wanted.quantization):
+                study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
+        train_waiting_finalists(study, bench)
         if len(before) < wanted.candidates and enqueue_finalist(study):
-            train_waiting_finalists(study, bench)
-            for origin, (first, *others) in finalists(study).items():
-                for quantization in [] if others else _other_formats(first, wanted.quantization):
-                    study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
             train_waiting_finalists(study, bench)
             if len(finalists(study)) == len(before):  # cut off by the budget's end
                 return
@@ -53,13 +62,22 @@ def train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
         waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
         return sum(map(is_finalist, waiting))
 
-    optimize(study, bench, run_trial, left)
+    def run_one(trial: optuna.Trial, bench: Bench) -> float:
+        if not is_finalist(trial) and counted(study.get_trials(deepcopy=False)) > bench.config.budget.trials:
+            raise optuna.TrialPruned("another worker took the finalist, and the budget has no trial left")
+        return run_trial(trial, bench)
+
+    optimize(study, bench, run_one, left)
 
 
 def finalists(study: optuna.Study) -> dict[int, list[optuna.trial.FrozenTrial]]:
-    """The finalists' trials by the trial that each of them began with; not those that the budget's end cut off."""
+    """The finalists' trials by the trial that each of them began with.
+
+    Not those that the budget's end cut off, nor those that were asked for again.
+    """
     found: dict[int, list[optuna.trial.FrozenTrial]] = {}
-    for trial in study.get_trials(deepcopy=False):
+    trials = study.get_trials(deepcopy=False)
+    for trial in without_first_tries(trials):
         if is_finalist(trial) and not trial.user_attrs.get("reason", "").startswith(OUT_OF_TIME):
             found.setdefault(trial.user_attrs[FINALIST], []).append(trial)
     return found

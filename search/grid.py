@@ -43,6 +43,8 @@ def run_row(trial: optuna.Trial, bench: Bench, grid: Grid) -> float:
     """
     with Stopwatch(trial) as clock:
         bench.progress.trial(trial.number, clock.heard)
+        if not asked_params(trial.study.get_trials(deepcopy=False)[trial.number]):
+            raise optuna.TrialPruned("another worker took the row, and no other is left")
         spec = suggest_row(trial, bench.config, grid)
         trial.set_user_attr("spec", spec.to_dict())
         candidate = obtain(bench, spec, trial, clock, required_percent=0.0, has_incumbent=False)

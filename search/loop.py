@@ -133,19 +133,24 @@ def optimize(
                     give_up_stale(study)
                 else:
                     return
-            except UpdateFinishedTrialError:
-                shift.progress.line("a trial was given up by another worker: this one had been silent for too long")
             except Exception as error:
-                if not any(isinstance(each, gone) for each in _chain(error)):
+                if _is_given_up(error):
+                    shift.progress.line("a trial was given up by another worker: this one had been silent too long")
+                elif any(isinstance(each, gone) for each in _chain(error)):
+                    shift.progress.line(f"the storage is gone ({' '.join(str(error).split())[:120]}); waiting for it")
+                    with interrupts.let_through():
+                        _return_to(study, shift, gone, sleep)
+                else:
                     raise
-                shift.progress.line(f"the storage is gone ({' '.join(str(error).split())[:120]}); waiting for it")
-                with interrupts.let_through():
-                    _wait_for_storage(study, gone, sleep)
-                reclaim(study, shift.worker)
+
+
+def _is_given_up(error: Exception) -> bool:
+    """Whether another worker has ended the trial meanwhile: Optuna tells who writes, or else who tells."""
+    return any(isinstance(e, UpdateFinishedTrialError) or str(e).startswith("Cannot tell a ") for e in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those while which it was raised: in an outage Optuna trips over a variable of its own."""
+    """An error and those while which it was raised: in its own error handling Optuna trips over more."""
     found: BaseException | None = error
     while found is not None:
         yield found
@@ -156,14 +161,14 @@ def _others_at_work(study: optuna.Study) -> bool:
     return bool(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)))
 
 
-def _wait_for_storage(
-    study: optuna.Study, gone: tuple[type[Exception], ...], sleep: Callable[[float], object]
+def _return_to(
+    study: optuna.Study, shift: Shift, gone: tuple[type[Exception], ...], sleep: Callable[[float], object]
 ) -> None:
-    """Ask again and again until it answers; what it raises after OUTAGE_S."""
+    """Ask the storage until it answers, and give up the trial that this worker was at; its error after OUTAGE_S."""
     until_s = time.monotonic() + OUTAGE_S
     while True:
         try:
-            _others_at_work(study)
+            reclaim(study, lambda worker: worker == shift.worker)
             return
         except gone:
             if time.monotonic() > until_s:

@@ -3,7 +3,8 @@
 import copy
 import fcntl
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,29 +103,38 @@ def give_up_stale(study: optuna.Study) -> None:
         optuna.storages.fail_stale_trials(study)
 
 
-def reclaim(study: optuna.Study, workers: str) -> None:
-    """Give up the running trials of the workers whose name begins so, and enqueue each once more; they are dead."""
+def reclaim(study: optuna.Study, is_dead: Callable[[str | None], bool]) -> None:
+    """Give up the running trials of these workers (None: one that had not yet said who it is), and enqueue each again.
+
+    Where another worker gives one up at the same time, that will do.
+    """
     storage = study._storage  # Optuna has no other way to end a trial that this process has not begun
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        if not trial.user_attrs.get(WORKER, workers).startswith(workers):
+        if not is_dead(trial.user_attrs.get(WORKER)):
             continue
         trial_id = trial._trial_id
-        if ask_again(study, trial.number, once=True):
-            storage.set_trial_user_attr(trial_id, ASKED_AGAIN, True)
-        storage.set_trial_user_attr(trial_id, "reason", INTERRUPTED)
-        storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            if ask_again(study, trial.number, once=True):
+                storage.set_trial_user_attr(trial_id, ASKED_AGAIN, True)
+            storage.set_trial_user_attr(trial_id, "reason", INTERRUPTED)
+            storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
 
 
 def counted(trials: Iterable[FrozenTrial]) -> int:
     """How many trials of the search have ended or are on their way; a second try does not count beside its first."""
+    waiting = optuna.trial.TrialState.WAITING
+    return sum(trial.state is not waiting and not is_finalist(trial) for trial in without_first_tries(trials))
+
+
+def without_first_tries(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials but for those that have ended and were asked for again."""
     found = [(trial, trial.user_attrs) for trial in trials]
     again = {about.get(SECOND_TRY) for _, about in found}
-    return sum(
-        trial.state is not optuna.trial.TrialState.WAITING
-        and not ((ASKED_AGAIN in about or trial.number in again) and trial.state.is_finished())
-        and FINALIST not in about
+    return [
+        trial
         for trial, about in found
-    )
+        if not ((ASKED_AGAIN in about or trial.number in again) and trial.state.is_finished())
+    ]
 
 
 def load_study(config: StudyConfig) -> optuna.Study:

@@ -131,9 +131,11 @@ def _search(study: optuna.Study, bench: Bench) -> None:
         propose(study, bench.config, rng)
 
     def one_more() -> bool:
-        once = iter([left()])
+        if left() <= 0:
+            return False
+        once = iter([1])
         optimize(study, bench, run_trial, lambda: next(once, 0), propose_next)
-        return left() > 0
+        return True
 
     search = replace(bench, deadline_s=bench.deadline_s - kept_s)
     optimize(study, search, run_trial, left, propose_next, stay=kept_s == 0)

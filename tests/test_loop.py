@@ -1,0 +1,77 @@
+"""Workers that lose their trial, their parent, a race or the storage: on a real database, with nothing trained."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import squares
+from optuna.trial import TrialState
+
+from search.config import Grid, StudyConfig
+from search.finalists import finalists, finish
+from search.grid import run_row
+from search.loop import Shift, optimize
+from search.storage import ASKED_AGAIN, FINALIST, SECOND_TRY, WORKER, reclaim
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    return optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db")
+
+
+def shift_of(parent: int | None = None) -> Any:
+    """A worker with a minute left; it stands in for a bench where no trial comes as far as to need one."""
+    return Shift(StudyConfig(road="latency"), squares.silent(), time.monotonic() + 60, parent)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_trial_that_another_worker_gives_up_costs_that_trial(study: optuna.Study, writes: bool) -> None:
+    def run_one(trial: optuna.Trial, shift: Shift) -> float:
+        trial.set_user_attr("shortfall", 0.0)
+        if trial.number == 0:  # this worker is silent for too long, and another one says so
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            if writes:
+                trial.set_user_attr("late", True)
+        return 1.0
+
+    optimize(study, shift_of(), run_one, lambda: 3 - len(study.trials))
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_trial_that_was_given_up(study: optuna.Study) -> None:
+    def run_one(trial: optuna.Trial, shift: Shift) -> float:
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        optimize(study, shift_of(), run_one, lambda: 1)
+
+
+def test_an_orphan_ends_before_the_finalists(study: optuna.Study) -> None:
+    finish(study, shift_of(parent=-1), lambda: pytest.fail("it searches on"))
+
+
+def test_a_worker_gives_up_its_own_trial_and_not_one_of_a_longer_name(study: optuna.Study) -> None:
+    for worker in ("pi:8", "pi:80", None):
+        trial = study.ask()
+        if worker:
+            trial.set_user_attr(WORKER, worker)
+    reclaim(study, lambda worker: worker == "pi:8")
+    states = [TrialState.FAIL, TrialState.RUNNING, TrialState.RUNNING, TrialState.WAITING]
+    assert [trial.state for trial in study.trials] == states
+    assert study.trials[3].user_attrs == {SECOND_TRY: 0}
+
+
+def test_a_finalist_that_was_tried_again_counts_by_its_second_try(study: optuna.Study) -> None:
+    for about in ({}, {FINALIST: 0, ASKED_AGAIN: True}, {FINALIST: 0, SECOND_TRY: 1}):
+        state = TrialState.FAIL if ASKED_AGAIN in about else TrialState.WAITING
+        study.add_trial(optuna.create_trial(state=state, user_attrs=about))
+    assert [[trial.number for trial in tries] for tries in finalists(study).values()] == [[2]]
+
+
+def test_a_worker_that_finds_no_row_left_makes_none_up(study: optuna.Study) -> None:
+    grid = Grid(fraction=[0.5], epochs=[0])
+    with pytest.raises(optuna.TrialPruned, match="another worker took the row"):
+        run_row(study.ask(), shift_of(), grid)
+    assert study.trials[0].params == {}
