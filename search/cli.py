@@ -113,11 +113,12 @@ def status(study: Study, runs: Runs = Path("runs"), storage: Storage = None, as_
     if as_json:
         _print_json(_results(study, runs, storage)[0])
         return
-    gc.disable()  # a short life, mostly imports: looking for what might be freed takes a fifth of it
+    gc.disable()  # a short life, mostly imports: looking for what might be freed takes a quarter of it
     from search.collect import glance
     from search.tables import trials_table
 
     _console().print(trials_table(glance(*_stored(study, runs, storage), LAST), LAST))
+    gc.freeze()  # nor at its end
 
 
 @app.command(epilog="Example: thrones best studies/latency.toml --out model.tflite")

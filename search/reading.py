@@ -27,7 +27,7 @@ def read_trials(
     """
     trial = models.TrialModel
 
-    def rows(*columns: Any, order: Any) -> Any:
+    def rows(*columns: Any, order: Any = None) -> Any:
         query: Select[Any] = select(*columns).join(trial) if columns[0].class_ is not trial else select(*columns)
         query = query.where(trial.study_id == study_id)
         if only:
@@ -84,7 +84,7 @@ def _local(stored: datetime | None) -> datetime | None:
 
 def _attributes(rows: Any, model: Any) -> _Values:
     found: _Values = defaultdict(dict)
-    stored = rows(model.trial_id, model.key, model.value_json, order=model.trial_id)
+    stored = rows(model.trial_id, model.key, model.value_json)
     values = json.loads(f"[{','.join(value_json for _, _, value_json in stored)}]")  # at once: a call each takes twice
     for (trial_id, key, _), value in zip(stored, values, strict=True):
         found[trial_id][key] = value

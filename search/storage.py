@@ -216,10 +216,12 @@ def contenders(study: optuna.Study, trials: Trials | None = None) -> list[Frozen
         return max(value, before * about["candidate"]["accuracy_percent"] / 100) if maximise else min(value, before)
 
     models: dict[str, FrozenTrial] = {}
-    best = sorted(best_trials(study, trials=trials), key=at_best, reverse=maximise)
-    for trial in best:
-        if is_close(at_best(trial), at_best(best[0]), RUN_OFF_WITHIN):
-            models.setdefault(trial.user_attrs["candidate"]["sha256"], trial)
+    values = [(at_best(trial), trial) for trial in best_trials(study, trials=trials)]
+    values.sort(key=lambda pair: pair[0], reverse=maximise)
+    for value, trial in values:
+        if not is_close(value, values[0][0], RUN_OFF_WITHIN):
+            break
+        models.setdefault(trial.user_attrs["candidate"]["sha256"], trial)
     return list(models.values())[:RUN_OFF]
 
 

@@ -148,11 +148,14 @@ def large(folder: Path, url: str, count: int) -> None:
     each_ms = sorted(_ask_and_tell(study, config) for _ in range(MORE))
     print(f"large: ask + tell {median(each_ms):.0f} ms, at most {each_ms[-1]:.0f} ms (wanted: <= 150 ms)")
     path = folder / "large.toml"
-    for name, limit_s in (("status", 2), ("report", 20)):
-        began = time.monotonic()
+    for name, times, limit_s in (("status", 5, 2), ("report", 1, 20)):
         command = [sys.executable, "-m", "search", name, str(path), "--runs", str(folder / "runs"), "--storage", url]
-        subprocess.run(command, check=True, capture_output=True)
-        print(f"large: thrones {name} {time.monotonic() - began:.1f} s (wanted: <= {limit_s} s)")
+        took_s = []
+        for _ in range(times):
+            began = time.monotonic()
+            subprocess.run(command, check=True, capture_output=True)
+            took_s.append(time.monotonic() - began)
+        print(f"large: thrones {name} {median(took_s):.2f} s, at most {max(took_s):.2f} s (wanted: <= {limit_s} s)")
 
 
 def _ask_and_tell(study: optuna.Study, config: StudyConfig) -> float:
