@@ -30,11 +30,14 @@ def finish(study: optuna.Study, bench: Bench, search_on: Callable[[], bool]) -> 
     finalist has learnt makes others promising that descend from it.
     """
     wanted = bench.config.finish
+    tried: set[int] = set()  # a format that the budget's end cut off is not asked for again and again
     while wanted.candidates and bench.deadline_s > time.monotonic() and not bench.orphaned():
         before = finalists(study)
         for origin, (first, *others) in before.items():
-            for quantization in [] if others else _other_formats(first, wanted.quantization):
+            formats = [] if others or origin in tried else _other_formats(first, wanted.quantization)
+            for quantization in formats:
                 study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
+                tried.add(origin)
         train_waiting_finalists(study, bench)
         if len(before) < wanted.candidates and enqueue_finalist(study):
             train_waiting_finalists(study, bench)
