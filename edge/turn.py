@@ -88,7 +88,8 @@ def _queue(board: str) -> Iterator[Path]:
 
 def _lock(folder: Path) -> int:
     while True:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # `exist_ok` would raise where it is removed a moment later
+            folder.mkdir(mode=0o700)
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # whoever was there last has just removed it

@@ -181,6 +181,21 @@ def test_who_gives_up_waiting_is_out_of_the_queue():
         assert count_turns("x") == 1
 
 
+def test_the_queue_goes_while_another_comes(monkeypatch):
+    make, made = os.mkdir, []
+
+    def too_late(path, mode=0o777):
+        """The last one in the queue removes its folder just after another has found it there."""
+        made.append(path)
+        if len(made) == 1:
+            raise FileExistsError(17, "File exists", str(path))
+        make(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", too_late)
+    with turn("gone", time.sleep):
+        assert len(made) > 1
+
+
 def test_a_temporary_folder_that_cannot_be_used_is_the_rigs_fault(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
