@@ -114,6 +114,8 @@ def submit(
 
     m1 and m2 need their whole grid (`thrones run m1`), m3 a replay (`thrones replay latency`).
     """
+    if zip_file is None:
+        _check_submission(milestone, team, members, road)  # before the imports below, which take seconds
     from edge.check import WRONG, line
     from search.images import find
     from search.milestones import submit as submitting
@@ -127,14 +129,6 @@ def submit(
             typer.echo(line(finding))
             verdicts.add(finding.verdict)
         raise typer.Exit(WRONG in verdicts)
-    if milestone not in ("m1", "m2", "m3"):
-        fail(f"submit takes m1, m2 or m3, got {milestone!r}; or --check FILE.zip")
-    if not team or not members:
-        fail("--team and --members are missing: they stand on the slides and in the file's name")
-    if milestone == "m3" and not road:
-        fail("--road is missing: m3 enters one of latency, energy, fom")
-    if milestone != "m3" and road:
-        fail(f"--road {road} is for m3 alone; leave it out")
     from search.config import load_config
 
     study = by_name(Path(road if milestone == "m3" else milestone))
@@ -147,3 +141,14 @@ def submit(
     for finding in findings:
         typer.echo(line(finding))
     typer.echo(f"wrote {path}")
+
+
+def _check_submission(milestone: str, team: str, members: str, road: str) -> None:
+    if milestone not in ("m1", "m2", "m3"):
+        fail(f"submit takes m1, m2 or m3, got {milestone!r}; or --check FILE.zip")
+    if not team or not members:
+        fail("--team and --members are missing: they stand on the slides and in the file's name")
+    if milestone == "m3" and not road:
+        fail("--road is missing: m3 enters one of latency, energy, fom")
+    if milestone != "m3" and road:
+        fail(f"--road {road} is for m3 alone; leave it out")

@@ -12,6 +12,9 @@ import pytest
 import squares
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: TensorFlow's threads would only wait for each other
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
 # The same examples every time, and no limit to one on a busy machine.
 settings.register_profile("thrones", derandomize=True, deadline=None)
 settings.load_profile("thrones")

@@ -1,6 +1,7 @@
 """A study that is over in a minute: ten kinds of noisy coloured squares, and nets of two or three blocks."""
 
 import os
+import shutil
 import subprocess
 import sys
 from io import StringIO
@@ -40,6 +41,11 @@ def write_images(path: Path) -> None:
     (images, labels), (test_images, test_labels) = draw(300, 2), draw(100, 3)
     test_labels[0] = 1  # a wrong label, as real data have some: no model is right on every image
     np.savez(path, x_train=images, y_train=labels, x_test=test_images, y_test=test_labels)
+
+
+def lend_base(finished: Path, runs: Path) -> None:
+    """Have another `runs` folder begin with the base that a finished study has trained on these images."""
+    shutil.copytree(finished / "runs" / "cache" / "bases", runs / "cache" / "bases")
 
 
 def write_study(

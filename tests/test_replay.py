@@ -59,6 +59,8 @@ def test_a_winner_is_replayed_where_its_study_was_never_run(replayed: tuple[Path
     folder, _ = replayed
     for name in ("squares.toml", "squares.npz"):
         shutil.copy(folder / name, tmp_path)
+    for runs in ("runs", "r"):
+        squares.lend_base(folder, tmp_path / runs)
     kept = squares.thrones("best", "squares.toml", "--results", str(tmp_path / "results" / "squares"), folder=folder)
     assert kept.returncode == 0, kept.stderr
     ended = squares.thrones("replay", "squares.toml", *QUICK, "--no-rebuild", folder=tmp_path)

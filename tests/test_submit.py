@@ -76,6 +76,7 @@ def test_the_commands_of_reproduce_md_run(submitted: Path, tmp_path: Path) -> No
     with zipfile.ZipFile(submitted / "M3_7.zip") as archive:
         archive.extractall(tmp_path)
     shutil.copy(submitted / "squares.npz", tmp_path)
+    squares.lend_base(submitted, tmp_path / "runs")
     measured = squares.thrones("measure", "model.tflite", "--plan", "search", folder=tmp_path)
     assert measured.returncode == 0, measured.stderr
     replayed = squares.thrones("replay", ".", *QUICK, folder=tmp_path)
