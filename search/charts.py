@@ -11,10 +11,8 @@ import plotly.graph_objects as go
 
 from search import tables
 from search.formats import significant
-from search.results import StudyResults, TrialResult
+from search.results import IMPORTANCE_TRIALS, StudyResults, TrialResult
 
-IMPORTANCE_TRIALS = 10
-"""With fewer complete trials no importances are worth showing."""
 CROWD = 1000
 """Of more trials than that each point is smaller and tells less: the page must stay light, and readable."""
 CURVES = 200

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +66,8 @@ def run(
 
     Ctrl-C stops it; the same command goes on. Nothing but the running trials is lost, and those are tried again.
     """
+    if minutes is not None and not math.isfinite(minutes):
+        fail(f"--minutes {minutes}: wanted a number of minutes")
     from search.config import overlaid
     from search.images import study_and_data
 

@@ -13,15 +13,13 @@ from compress.spec import CompressionSpec
 from edge import Measurement
 from search.config import StudyConfig
 from search.reading import read_trials
-from search.results import Figures, Phase, StudyResults, TrialResult
+from search.results import IMPORTANCE_TRIALS, Figures, Phase, StudyResults, TrialResult
 from search.storage import FINALIST, WORKER, best_trial
 
 ARTIFACT = "artifact "
 """So begin the names of the attributes that hold an artifact's id."""
 GLANCED = ("reason", "shortfall", "candidate", "structure", "phases", "seconds")
 """What counts, the best and the savings are made of."""
-IMPORTANCE_TRIALS = 8
-"""Fewer complete trials than this say nothing of what matters."""
 
 
 def glance(study: optuna.Study, config: StudyConfig, last: int) -> StudyResults:

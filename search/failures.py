@@ -40,9 +40,11 @@ def one_line() -> Iterator[None]:
             fail(str(error), 1)
         if isinstance(error, (StorageInternalError, SQLAlchemyError)):
             fail(f"the study's storage failed: {first_cause(error)}; free disk space, check rights")
-        grpc = sys.modules.get("grpc")  # who uses no proxy has not imported it
-        if grpc is not None and isinstance(error, grpc.RpcError):
+        library = type(error).__module__.partition(".")[0]  # these are imported, or installed, by few
+        if library == "grpc":
             fail(f"the study's storage failed: {_details(error)}; do the proxy and the database behind it run?")
+        if library in ("boto3", "botocore"):
+            fail(f"the artifacts' store failed: {error}; check the bucket and boto3's own settings")
         raise
 
 

@@ -1,9 +1,12 @@
 """Studies from one storage to another, with artifacts."""
 
+import json
+import re
 from collections.abc import Iterator
 
 import optuna
-from optuna.artifacts import get_all_artifact_meta
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from compress.errors import UsageError
@@ -37,15 +40,29 @@ def copy_studies(
         if study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             raise UsageError(f"study {each!r} has running trials; stop its workers first, or wait for them")
         moved = 0 if stores is None else _copy_artifacts(study, source, *stores)  # first: no study without its models
-        optuna.copy_study(from_study_name=each, from_storage=source, to_storage=target)
+        _copy(study, source, target)
         yield f"{each}: {len(study.get_trials(deepcopy=False))} trials and {moved} artifacts copied"
 
 
-def _copy_artifacts(
-    study: optuna.Study, storage: optuna.storages.BaseStorage, source: ArtifactStore, target: ArtifactStore
-) -> int:
-    owners: list[optuna.Study | optuna.trial.FrozenTrial] = [study, *study.get_trials(deepcopy=False)]
-    found = [meta.artifact_id for owner in owners for meta in get_all_artifact_meta(owner, storage=storage)]
+def _copy(study: optuna.Study, source: BaseStorage, target: BaseStorage) -> None:
+    """As `optuna.copy_study`, which leaves the trials' notes with ids that are other trials' in the target."""
+    copied = optuna.create_study(study_name=study.study_name, storage=target, directions=study.directions)
+    ids = {
+        trial._trial_id: copied._storage.create_new_trial(copied._study_id, template_trial=trial)
+        for trial in study.get_trials(deepcopy=False)
+    }
+    for key, value in source.get_study_system_attrs(study._study_id).items():
+        key = re.sub(r"(?<=^dashboard:)\d+(?=:note)", lambda found: str(ids.get(int(found[0]), found[0])), key)
+        copied._storage.set_study_system_attr(copied._study_id, key, value)
+    for key, value in study.user_attrs.items():
+        copied.set_user_attr(key, value)
+
+
+def _copy_artifacts(study: optuna.Study, storage: BaseStorage, source: ArtifactStore, target: ArtifactStore) -> int:
+    attributes = [storage.get_study_system_attrs(study._study_id)]
+    attributes += [trial.system_attrs for trial in study.get_trials(deepcopy=False)]
+    about = [value for each in attributes for key, value in each.items() if key.startswith(ARTIFACTS_ATTR_PREFIX)]
+    found = [meta["artifact_id"] for meta in map(json.loads, about) if meta]  # none: deleted in the dashboard
     for artifact in found:
         try:
             with source.open_reader(artifact) as file:

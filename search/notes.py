@@ -73,7 +73,8 @@ def study_note(results: StudyResults) -> str:
 def write_notes(study: optuna.Study, results: StudyResults) -> None:
     """Write the note of each ended trial that has none, and the study's where it says something new.
 
-    A trial's note is written once, so what a person makes of it stays; of the study's, what stands below OWN.
+    A trial's note is written once, so what a person makes of it stays; of the study's, what stands below OWN, or all
+    where that line is not there.
     """
     from optuna_dashboard import get_note, save_note
     from optuna_dashboard._note import note_ver_key, split_body
@@ -90,7 +91,8 @@ def write_notes(study: optuna.Study, results: StudyResults) -> None:
                 storage.set_study_system_attr(study_id, key, part)
             storage.set_study_system_attr(study_id, note_ver_key(trial_id), 1)  # last: it makes the note one
     before = get_note(study)
-    body = f"{study_note(results)}\n\n---\n\n{OWN}{before.partition(OWN)[2]}"
+    own = before.partition(OWN)[2] if OWN in before else f"\n\n{before}" if before else ""
+    body = f"{study_note(results)}\n\n---\n\n{OWN}{own}"
     if body != before:
         save_note(study, body)
 

@@ -6,6 +6,9 @@ from typing import Any
 from compress.architecture import Architecture
 from compress.spec import CompressionSpec
 
+IMPORTANCE_TRIALS = 8
+"""Fewer complete trials than this say nothing of what matters."""
+
 
 @dataclass(frozen=True)
 class Figures:

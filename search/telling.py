@@ -9,8 +9,9 @@ from pathlib import Path
 import optuna
 from optuna.artifacts import upload_artifact
 
-from edge import Measurement
-from search.artifacts import ArtifactStore
+from compress.errors import one_line
+from edge import Measurement, UnavailableError
+from search.artifacts import ArtifactStore, is_of_s3
 
 
 def tell_measurement(trial: optuna.Trial, measurement: Measurement) -> None:
@@ -33,10 +34,18 @@ def tell_candidate(
 
 
 def attach(trial: optuna.Trial, artifacts: ArtifactStore, model: bytes, measurement: Measurement) -> None:
-    """Keep the model and its raw windows as artifacts of the trial."""
+    """Keep the model and its raw windows as artifacts of the trial.
+
+    Raises UnavailableError where a bucket does not take them: like the rig, it may be there again in a while.
+    """
     with tempfile.TemporaryDirectory(prefix="thrones-") as folder:
         for name, content in (("model.tflite", model), ("windows.json", measurement.to_json().encode())):
             path = Path(folder) / name
             path.write_bytes(content)
-            artifact = upload_artifact(artifact_store=artifacts, file_path=str(path), study_or_trial=trial)
+            try:
+                artifact = upload_artifact(artifact_store=artifacts, file_path=str(path), study_or_trial=trial)
+            except Exception as error:
+                if not is_of_s3(error):
+                    raise
+                raise UnavailableError(f"the bucket did not take {name}: {one_line(error)}") from error
             trial.set_user_attr(f"artifact {name}", artifact)

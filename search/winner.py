@@ -96,10 +96,7 @@ def write_results(
 
 def _model(config: StudyConfig, artifact: str, wanted: str) -> bytes:
     """The bytes that were measured."""
-    try:
-        model = read_artifact(config, artifact)
-    except FileNotFoundError as error:
-        raise UsageError(f"{error.filename} is gone; without it the study cannot hand over its best model") from error
+    model = read_artifact(config, artifact)
     if sha256(model).hexdigest() != wanted:
         raise UsageError(f"artifact {artifact} has changed since it was measured: sha256 not {wanted[:12]}...")
     return model

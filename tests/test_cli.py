@@ -87,6 +87,7 @@ def test_data_that_is_not_there(folder: Path) -> None:
     assert "data_batch_1 is missing" in squares.refused("data", "--data", ".", folder=folder)
     study.write_text('road = "latency"\ndata = "nowhere.npz"\n')
     assert "nowhere.npz does not exist" in squares.refused("run", "y.toml", folder=folder)
+    assert "--minutes inf: wanted a number" in squares.refused("run", "y.toml", "--minutes", "inf", folder=folder)
     for option in ("--data", "--test-deployment"):
         line = squares.refused("run", "squares.toml", option, "x", folder=folder)
         assert line == f"thrones: {option} x is for cifar10, and the data here is squares.npz; leave it out"

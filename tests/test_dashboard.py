@@ -125,6 +125,10 @@ def test_a_person_s_own_words_stay_and_nothing_is_written_twice(squares_copy: Pa
     write_notes(found, collect(found, config))
     assert found._storage.get_study_system_attrs(found._study_id) == before
     assert get_note(found).partition(OWN)[2] == "\nlook at trial 2"
+    save_note(found, "all my own")
+    for _ in range(2):
+        write_notes(found, collect(found, config))
+        assert get_note(found).partition(OWN)[2] == "\n\nall my own"
 
     asked = found.ask()
     asked.set_user_attr("reason", "converter: no such operator")

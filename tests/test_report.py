@@ -295,7 +295,7 @@ def test_an_empty_study_is_a_sensible_page(road: str, tmp_path: Path) -> None:
     page = report.write_report(empty, tmp_path / "new").read_text(encoding="utf-8")
     assert "No candidate has met the rule yet; 0 of 0 trials are complete." in page
     assert "No trial has been given up early yet." in page
-    assert "This needs at least 10 complete trials" in page
+    assert "This needs at least 8 complete trials" in page
     assert "None" not in page.replace(get_plotlyjs(), "")
     assert len(pandas.read_csv(report.write_csv(empty, tmp_path))) == 0
     assert printed(tables.comparison_table(empty)) and printed(tables.trials_table(empty, last=5))

@@ -14,6 +14,8 @@ import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 from optuna.samplers import TPESampler
+from optuna_dashboard import get_note, save_note
+from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
 from rehearsals import start
 from squares import load_config, read, refused, thrones
 
@@ -77,12 +79,17 @@ def test_tables_of_an_older_optuna_are_upgraded_only_when_asked_to(squares_copy:
 def test_studies_are_copied_with_their_artifacts_and_never_mixed(squares_copy: Path, tmp_path: Path) -> None:
     folder = squares_copy / "runs" / "squares"
     source, target = f"sqlite:///{folder / 'study.db'}", f"sqlite:///{tmp_path / 'copy.db'}"
+    config = read(squares_copy / "squares.toml")
+    before = load_study(config)
+    save_note(before, "ours")
+    save_note_with_version(before._storage, before._study_id, before.trials[1]._trial_id, 1, "look at this one")
+    before._storage.set_study_system_attr(before._study_id, "artifacts:gone", "null")  # deleted in the dashboard
+    optuna.create_study(storage=target).ask()  # so that the copies have other ids
     said = list(copy_studies(source, target, None, (str(folder / "artifacts"), str(tmp_path / "models"))))
     assert len(said) == 1
     assert said[0].startswith("squares: 4 trials and")
-    config = read(squares_copy / "squares.toml")
     copied = config.model_copy(update={"storage": target, "artifacts": str(tmp_path / "models")})
-    before, after = load_study(config), load_study(copied)
+    after = load_study(copied)
     assert after.user_attrs == before.user_attrs
     assert [(t.state, t.values, t.params, t.user_attrs) for t in after.trials] == [
         (t.state, t.values, t.params, t.user_attrs) for t in before.trials
@@ -91,10 +98,17 @@ def test_studies_are_copied_with_their_artifacts_and_never_mixed(squares_copy: P
         if "candidate" in trial.user_attrs:
             model = read_artifact(copied, trial.user_attrs["artifact model.tflite"])
             assert sha256(model).hexdigest() == trial.user_attrs["candidate"]["sha256"]
+    assert get_note(after) == "ours"
+    assert _note_of(after, 1) == "look at this one"
     with pytest.raises(UsageError, match="has a study 'squares' already"):
         list(copy_studies(source, target, None, None))
     with pytest.raises(UsageError, match="no study 'other'; it has squares"):
         list(copy_studies(source, target, "other", None))
+
+
+def _note_of(study: optuna.Study, number: int) -> str:
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    return get_note_from_system_attrs(attributes, study.trials[number]._trial_id)["body"]
 
 
 @pytest.fixture
@@ -127,6 +141,9 @@ def test_artifacts_live_in_a_bucket(squares_copy: Path, tmp_path: Path, bucket: 
     best = thrones("best", "squares.toml", "--out", "n.tflite", folder=squares_copy)
     assert best.returncode == 0
     assert (squares_copy / "m.tflite").read_bytes() == (squares_copy / "n.tflite").read_bytes()
+    line = refused("best", "squares.toml", "--artifacts", "s3://typo", "--out", "o.tflite", folder=squares_copy)
+    assert "artifacts s3://typo: " in line
+    assert "check the bucket's name" in line
     with pytest.raises(UsageError, match="without a path"):
         artifacts_at("s3://models/ours")
 

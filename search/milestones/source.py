@@ -66,7 +66,7 @@ def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Source
         whole = [str(trial.number) for trial in trials if key in trial.user_attrs]
         raise UsageError(f"trial {number} of {path} has no model; these have one: {', '.join(whole) or 'none'}")
     about = trials[number].user_attrs
-    model = _artifact(config, about[key])
+    model = read_artifact(config, about[key])
     _same(f"artifact {about[key]}", model, about["candidate"]["sha256"])
     spec = CompressionSpec.from_dict(about["spec"])
     where = f"trial {number} of {shown(storage_url(config))}"
@@ -99,13 +99,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); a winner needs it") from error
-
-
-def _artifact(config: StudyConfig, name: str) -> bytes:
-    try:
-        return read_artifact(config, name)
-    except OSError as error:
-        raise UsageError(f"{error.filename} cannot be read ({error.strerror}); a winner needs it") from error
 
 
 def _json(path: Path) -> dict[str, Any]:
