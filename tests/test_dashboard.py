@@ -136,7 +136,7 @@ def test_a_person_s_own_words_stay_and_nothing_is_written_twice(squares_copy: Pa
     assert update(found, config, seen) != seen
     after = found._storage.get_study_system_attrs(found._study_id)
     assert note_of(after, asked._trial_id) == "**Failed**: converter: no such operator"
-    assert get_note(found).endswith("\nlook at trial 2")
+    assert get_note(found).endswith("\n\nall my own")
 
 
 def test_what_misses_the_rule_is_infeasible_whatever_it_promises() -> None:

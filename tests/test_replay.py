@@ -128,6 +128,7 @@ def test_images_that_host_and_device_label_differently_are_listed(
     monkeypatch.setattr("search.bench.open_rig", lambda device, meter, tell: Elsewhere(edge.open_meter(meter)))
     monkeypatch.setattr("search.milestones.replay.MOST_DIFFERING", 0.01)
     folder, _ = replayed
+    squares.lend_base(folder, tmp_path / "runs")
     source = find_source(folder / "squares.toml", folder / "runs")
     source = replace(source, config=source.config.model_copy(update={"folder": tmp_path / "runs" / "squares"}))
     data = load(str(folder / "squares.npz"))
