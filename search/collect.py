@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -126,7 +127,7 @@ def _counted(trial: FrozenTrial) -> TrialResult:
         state=trial.state.name,
         reason=about.get("reason", ""),
         feasible=complete and about["shortfall"] <= 0,
-        value=trial.value if complete else None,
+        value=trial.value if complete else None,  # Optuna gives a pruned trial its last accuracy
         figures=None,
         spec=None,
         architecture=None,
@@ -140,20 +141,14 @@ def _counted(trial: FrozenTrial) -> TrialResult:
 def _trial(trial: FrozenTrial) -> TrialResult:
     about = trial.user_attrs
     spec = CompressionSpec.from_dict(about["spec"]) if "spec" in about else None
-    complete = trial.state == TrialState.COMPLETE
     artifacts = {name.removeprefix(ARTIFACT): value for name, value in about.items() if name.startswith(ARTIFACT)}
-    return TrialResult(
-        number=trial.number,
-        state=trial.state.name,
-        reason=about.get("reason", ""),
-        feasible=complete and about["shortfall"] <= 0,
-        value=trial.value if complete else None,  # Optuna gives a pruned trial its last accuracy
+    return replace(
+        _counted(trial),
         figures=None if spec is None else _trial_figures(trial, spec),
         spec=spec,
         architecture=None if spec is None else spec.architecture(),
         operators=about.get("candidate", {}).get("operators", {}),
         curve=tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values)),
-        seconds=_seconds(about),
         params=dict(trial.params),
         phases=_phases(about),
         worker=about.get(WORKER, ""),

@@ -33,6 +33,7 @@ def one_line() -> Iterator[None]:
 
         from compress.errors import CompressError, first_cause
         from edge.errors import EdgeError, InfeasibleError, UsageError
+        from search.artifacts import is_of_s3
 
         if isinstance(error, (CompressError, UsageError, InfeasibleError)):
             fail(str(error))
@@ -40,10 +41,9 @@ def one_line() -> Iterator[None]:
             fail(str(error), 1)
         if isinstance(error, (StorageInternalError, SQLAlchemyError)):
             fail(f"the study's storage failed: {first_cause(error)}; free disk space, check rights")
-        library = type(error).__module__.partition(".")[0]  # these are imported, or installed, by few
-        if library == "grpc":
+        if type(error).__module__.partition(".")[0] == "grpc":  # which few have imported
             fail(f"the study's storage failed: {_details(error)}; do the proxy and the database behind it run?")
-        if library in ("boto3", "botocore"):
+        if is_of_s3(error):
             fail(f"the artifacts' store failed: {error}; check the bucket and boto3's own settings")
         raise
 

@@ -128,7 +128,7 @@ def _explained(url: str) -> Iterator[None]:
     """What an engine raises while it opens, as one line."""
     try:
         yield
-    except UsageError:
+    except UsageError:  # a ValueError too
         raise
     except ImportError as error:
         remedy = "thrones installs psycopg: leave the driver out, postgresql://USER@HOST/DATABASE"
