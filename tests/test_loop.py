@@ -10,7 +10,7 @@ import squares
 from optuna.trial import TrialState
 
 from search.config import Grid, StudyConfig
-from search.finalists import finalists, finish
+from search.finalists import enqueue_finalist, finalists, finish
 from search.grid import run_row
 from search.loop import Shift, optimize
 from search.storage import ASKED_AGAIN, FINALIST, SECOND_TRY, WORKER, reclaim
@@ -68,6 +68,20 @@ def test_a_finalist_that_was_tried_again_counts_by_its_second_try(study: optuna.
         state = TrialState.FAIL if ASKED_AGAIN in about else TrialState.WAITING
         study.add_trial(optuna.create_trial(state=state, user_attrs=about))
     assert [[trial.number for trial in tries] for tries in finalists(study).values()] == [[2]]
+
+
+def test_where_none_is_promising_the_first_finalist_is_one_that_nearly_is(study: optuna.Study) -> None:
+    def complete(value: float, constraint: float) -> None:
+        about = {"constraint": constraint, "shortfall": 5.0}
+        study.add_trial(optuna.create_trial(state=TrialState.COMPLETE, value=value, user_attrs=about))
+
+    complete(1.0, 2.1)
+    assert not enqueue_finalist(study)
+    complete(2.0, 1.9)
+    complete(3.0, 0.1)
+    assert enqueue_finalist(study)
+    assert study.trials[-1].user_attrs == {FINALIST: 2}
+    assert not enqueue_finalist(study)  # before it is known what that one reaches
 
 
 def test_a_worker_that_finds_no_row_left_makes_none_up(study: optuna.Study) -> None:
