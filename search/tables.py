@@ -220,7 +220,10 @@ def plain_table(
 ) -> Table:
     """A table for the terminal; `right` columns stand to the right, `unbroken` ones on one line."""
     # Text, not str: rich would take "[ms]", or a bracket in an error message, for markup and swallow it.
-    table = Table(title=Text(title), caption=Text(caption), caption_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title=Text(title), caption=Text(caption), caption_justify="left",
+        box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False,  # 80 columns are few
+    )  # fmt: skip
     for number, column in enumerate(columns):
         side: Literal["left", "right"] = "right" if number in right else "left"
         table.add_column(Text(column), justify=side, overflow="fold", no_wrap=number in unbroken)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
@@ -73,8 +74,10 @@ def notes(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def terminal_table(title: str, rows: Sequence[Row]) -> Table:
-    """Table 1 or 2 for the terminal, with `notes` under it."""
-    return _terminal(title, columns(rows), body(rows), notes(rows))
+    """Table 1 or 2 for the terminal, with `notes` under it; its heads without the words that 80 columns would break."""
+    heads = [re.sub(" (usage|consumption|for one image)", "", head) for head in columns(rows)]
+    right = range(1, len(heads))
+    return plain_table(title, heads, body(rows), "\n".join(notes(rows)), right, unbroken=[0])
 
 
 def markdown(title: str, rows: Sequence[Row], notes: Sequence[str]) -> str:
@@ -117,10 +120,11 @@ def runs(table: Table3) -> str:
 
 
 def table3_terminal(title: str, table: Table3) -> Table:
-    """Table 3 for the terminal, the road's figures in bold, with `table3_notes` under it."""
-    shown = _terminal(title, columns3(table), [table3_cells(table)], table3_notes(table))
+    """Table 3 for the terminal, a line for each figure, the road's in bold, with `table3_notes` under it."""
+    lines = list(zip(columns3(table), table3_cells(table), strict=True))
+    shown = plain_table(title, ("Figure", "Value"), lines, "\n".join(table3_notes(table)), right=())
     for number in BOLD3[table.road]:
-        shown.columns[number].style = "bold"
+        shown.rows[number].style = "bold"
     return shown
 
 
@@ -141,12 +145,6 @@ def _marked(heads: Sequence[str], starts: tuple[str, ...], estimated: bool) -> t
 def _defined(*without: str) -> list[str]:
     said = [f"{name}: {meaning}." for name, meaning in DEFINITIONS.items() if name not in without]
     return [line[0].upper() + line[1:] for line in said]
-
-
-def _terminal(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> Table:
-    right = [number for number, head in enumerate(heads) if head not in TEXTUAL]
-    unbroken = [number for number, head in enumerate(heads) if head == COLUMNS[0]]
-    return plain_table(title, heads, rows, "\n".join(notes), right, unbroken)
 
 
 def _markdown(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
