@@ -140,8 +140,8 @@ class Finish(_Section):
 class Grid(_Section):
     """Every combination is one trial, in place of a search: Tables 1 and 2 of the competition.
 
-    A fraction of 0 is the base itself and is not fine-tuned. More epochs go on from the fewer ones of the list, each
-    leg with its own cosine decay (warm restarts, Loshchilov and Hutter 2017).
+    A fraction of 0 is the base itself and is not fine-tuned. More epochs go on from the fewer ones of the list: each
+    leg has its own cosine decay, and begins lower than the one before (warm restarts, Loshchilov and Hutter 2017).
     """
 
     fraction: list[float] = Field(min_length=1)

@@ -1,5 +1,6 @@
 """The search space: Optuna's parameters to a specification and back. No other file calls `trial.suggest_*`."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -125,10 +126,14 @@ def suggest_row(trial: optuna.Trial, config: StudyConfig, grid: Grid) -> Compres
 
 
 def _going_on(spec: CompressionSpec, epochs: int, others: list[int]) -> CompressionSpec:
-    """`spec` after so many epochs, the last of them after the next fewer ones among the others."""
+    """`spec` after so many epochs. The last of them go on from the next fewer ones among the others, and begin at the
+    rate to which one cosine over all of them would have come down by then: at the full rate, what was learnt is lost.
+    """
     fewer = max((other for other in others if other < epochs), default=0)
-    parent = _going_on(spec, fewer, others) if fewer else None
-    return replace(spec, epochs=epochs - fewer, parent=parent)
+    if not fewer:
+        return replace(spec, epochs=epochs)
+    rate = spec.learning_rate * (1 + math.cos(math.pi * fewer / epochs)) / 2
+    return replace(spec, epochs=epochs - fewer, learning_rate=rate, parent=_going_on(spec, fewer, others))
 
 
 def _tops(space: Space) -> list[tuple[str, float]]:

@@ -62,6 +62,8 @@ def test_the_unpruned_base_is_one_row_and_more_epochs_go_on_from_fewer(tmp_path:
     assert [spec.all_epochs for spec in specs] == [0, 0, 1, 2]
     assert specs[3].parent == specs[2]
     assert {len(set(spec.fractions)) for spec in specs} == {1}
+    rate = config.training.learning_rate
+    assert [spec.learning_rate for spec in specs[2:]] == [rate, pytest.approx(rate / 2)]  # halfway down the cosine
 
 
 def test_a_grid_runs_whole_goes_on_with_new_rows_and_repeats_none(copy: Path) -> None:

@@ -171,5 +171,6 @@ def _facts(study: optuna.Study, config: StudyConfig) -> tuple[str, ...]:
         f"Meter: {meter}",
         f"Measured by plan {plan.name}: {', '.join(filter(None, [windows, passes]))}; median of the windows",
         f"Data: {study.user_attrs.get('data', config.data)}; fine-tuned at a learning rate of "
-        f"{config.training.learning_rate:g}; more epochs go on from fewer, each leg with its own cosine decay",
+        f"{config.training.learning_rate:g}; more epochs go on from fewer, each leg with its own cosine decay and a "
+        "lower rate",
     )
