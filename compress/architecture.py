@@ -54,6 +54,17 @@ class Architecture:
         return size
 
     @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Height (which is the width) and channels of what each convolution puts out: the stem, then two a block."""
+        size, channels = -(-IMAGE_SIZE // self.stem_stride), self.stem_width
+        found = [(size, channels)]
+        for block in self.blocks:
+            size = -(-size // block.stride)
+            found += [(size, channels), (size, block.width)]
+            channels = block.width
+        return tuple(found)
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of the convolutions and the dense layer for one image."""
         size = -(-IMAGE_SIZE // self.stem_stride)

@@ -11,7 +11,7 @@ INTEGER = ("int8", "qat_int8", "int16x8")
 
 
 class Operator(Protocol):
-    """One operator of a `.tflite`: its name and the dtypes of its tensors, such as "float32"."""
+    """One operator of a `.tflite`: its name, the dtypes of its tensors, such as "float32", and what it puts out."""
 
     @property
     def name(self) -> str: ...
@@ -19,12 +19,14 @@ class Operator(Protocol):
     def input_dtypes(self) -> tuple[str, ...]: ...
     @property
     def output_dtypes(self) -> tuple[str, ...]: ...
+    @property
+    def output_shape(self) -> tuple[int, ...]: ...
 
 
 def audit(
     operators: Sequence[Operator], architecture: Architecture, quantization: str, ends: str
 ) -> dict[str, int]:
-    """Count the operators; raise CandidateError for one missing, extra, or floating in an integer model.
+    """Count the operators; raise CandidateError for one missing, extra, of another size, or floating where all is int.
 
     Wanted are a convolution for the stem and two for each block, the mean over the map and the dense layer. float16
     adds DEQUANTIZE for its weights; an integer model QUANTIZE and DEQUANTIZE where its ends are not those that it
@@ -42,6 +44,11 @@ def audit(
     for name in sorted(set(counts) | set(wanted)):
         if name not in allowed and counts[name] != wanted[name]:
             raise CandidateError(f"the converted model has {counts[name]} x {name}, wanted {wanted[name]}")
+    made = [operator.output_shape for operator in operators if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    asked = [(1, size, size, channels) for size, channels in architecture.maps]
+    for number, (shape, other) in enumerate(zip(made, asked, strict=True)):
+        if shape != other:
+            raise CandidateError(f"convolution {number} of the converted model puts out {shape}, wanted {other}")
     if quantization in INTEGER:
         for operator in operators:
             floats = [d for d in (*operator.input_dtypes, *operator.output_dtypes) if d.startswith("float")]

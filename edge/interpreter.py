@@ -29,11 +29,15 @@ _MIN_BYTES = 16
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of the graph as converted, before any delegate; dtypes are names such as "int8"."""
+    """One operator of the graph as converted, before any delegate; dtypes are names such as "int8".
+
+    `output_shape` is that of its first output.
+    """
 
     name: str
     input_dtypes: tuple[str, ...]
     output_dtypes: tuple[str, ...]
+    output_shape: tuple[int, ...]
 
 
 def import_runtime() -> Any:
@@ -191,6 +195,7 @@ def read_operators(model: bytes) -> list[Operator]:
             name=details["op_name"],
             input_dtypes=tuple(np.dtype(dtype).name for dtype in details["operand_types"]),
             output_dtypes=tuple(np.dtype(dtype).name for dtype in details["result_types"]),
+            output_shape=tuple(int(n) for n in interpreter._get_tensor_details(details["outputs"][0], 0)["shape"]),
         )
         for details in interpreter._get_ops_details()
     ]

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -153,13 +153,17 @@ class _Operator:
     name: str
     input_dtypes: tuple[str, ...] = ("int8",)
     output_dtypes: tuple[str, ...] = ("int8",)
+    output_shape: tuple[int, ...] = (1, 1)
 
 
-GOOD = [
-    _Operator("CONV_2D"), *2 * [_Operator("DEPTHWISE_CONV_2D"), _Operator("CONV_2D")], _Operator("MEAN"),
-    _Operator("FULLY_CONNECTED"),
-]  # fmt: skip
-FLOAT_CONVOLUTION = [_Operator("CONV_2D", ("float32",), ("float32",)), *GOOD[1:]]
+def _convolutions() -> list[_Operator]:
+    kinds = ["CONV_2D", *["DEPTHWISE_CONV_2D", "CONV_2D"] * len(SHAPE.blocks)]
+    made = zip(kinds, SHAPE.maps, strict=True)
+    return [_Operator(kind, output_shape=(1, size, size, channels)) for kind, (size, channels) in made]
+
+
+GOOD = [*_convolutions(), _Operator("MEAN"), _Operator("FULLY_CONNECTED")]
+FLOAT_CONVOLUTION = [replace(GOOD[0], input_dtypes=("float32",), output_dtypes=("float32",)), *GOOD[1:]]
 FLOAT_ENDS = [_Operator("QUANTIZE", ("float32",)), *GOOD, _Operator("DEQUANTIZE", ("int8",), ("float32",))]
 
 
@@ -181,6 +185,7 @@ def test_the_audit_counts_what_is_right() -> None:
         (FLOAT_CONVOLUTION, "int8", "float32", "CONV_2D computes in float32"),
         (FLOAT_CONVOLUTION, "qat_int8", "float32", "CONV_2D computes in float32"),
         (FLOAT_CONVOLUTION, "int16x8", "float32", "CONV_2D computes in float32"),
+        ([replace(GOOD[0], output_shape=(1, 9, 9, 1)), *GOOD[1:]], "int8", "int8", r"puts out \(1, 9, 9, 1\), wanted"),
     ],
 )
 def test_the_audit_refuses(operators: list[_Operator], quantization: str, ends: str, message: str) -> None:

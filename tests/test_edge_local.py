@@ -228,8 +228,8 @@ def test_encoding_per_dtype():
 def test_operators_are_those_of_the_graph_not_the_delegate():
     assert edge.operators(int8_model()) == {"CONV_2D": 1, "FULLY_CONNECTED": 1, "QUANTIZE": 2, "SOFTMAX": 1}
     first, second, *_ = edge.read_operators(int8_model())
-    assert first == edge.Operator("QUANTIZE", ("uint8",), ("int8",))
-    assert second == edge.Operator("CONV_2D", ("int8", "int8", "int32"), ("int8",))
+    assert first == edge.Operator("QUANTIZE", ("uint8",), ("int8",), (1, 32, 32, 3))
+    assert second == edge.Operator("CONV_2D", ("int8", "int8", "int32"), ("int8",), (1, 8, 8, 4))
 
 
 def test_check_model_takes_a_good_one():
