@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,13 @@ _NOT_THE_NETWORKS = re.compile(
     r"(^|/)(_CHECKPOINTABLE_OBJECT_GRAPH|save_counter|optimizer|keras_api|\.OPTIMIZER_SLOT)(/|$)"
 )
 _PARTS = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
-_SETTINGS = ("strides", "padding", "activation", "epsilon", "max_value", "negative_slope", "threshold", "pool_size")
+_SETTINGS = {
+    "Conv2D": ("strides", "padding", "activation"),
+    "DepthwiseConv2D": ("strides", "padding", "activation"),
+    "BatchNormalization": ("epsilon",),
+    "ReLU": ("max_value", "negative_slope", "threshold"),
+    "AveragePooling2D": ("pool_size", "strides", "padding"),
+}
 _SHOWN = 6
 
 
@@ -61,6 +68,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file() or _PARTS.search(path.name) or path.name == "checkpoint":
         return _read_tensorflow(path)
+    try:
+        path.open("rb").close()  # what follows takes a file that cannot be read for one of another kind
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     if zipfile.is_zipfile(path):
         return _read_file(path, _keras_tensors)
     if h5py.is_hdf5(path):
@@ -111,7 +122,7 @@ def _refuse(what: str, wrong: list[str]) -> None:
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise UsageError(
             f"{what} is not the course's network of 85 layers: {'; '.join(wrong[:_SHOWN])}{more}. Give the unpruned "
-            "float32 network as the course builds it: thrones prunes and quantizes it"
+            "float32 network, built as in the course: thrones prunes and quantizes it"
         )
 
 
@@ -242,32 +253,48 @@ def _tensors_by_kind(file: Any) -> Tensors:
 
 
 def _check_settings(what: str, config: str | bytes) -> None:
-    """Raises UsageError where a layer computes something else than its weights tell, such as ReLU6."""
-    wrong = []
-    reference = _reference_layers()
-    found = json.loads(config)["config"]["layers"]
-    for kind in ("Conv2D", "DepthwiseConv2D", "BatchNormalization", "ReLU", "AveragePooling2D"):
-        ours, theirs = _of_kind(kind, reference), _of_kind(kind, found)
-        if len(ours) != len(theirs):
-            wrong.append(f"wanted {len(ours)} layers {kind}, has {len(theirs)}")
-            continue
-        for our, their in zip(ours, theirs, strict=True):
-            wrong += [
-                f"{their['name']}: wanted {key} {our[key]}, has {their.get(key)}"
-                for key in _SETTINGS
-                if key in our and their.get(key) != our[key]
-            ]
-    _refuse(what, wrong)
+    """Raises UsageError where the layers compute something else than their weights tell: another order, ReLU6, ..."""
+    found = json.loads(config)["config"]
+    if not isinstance(found, dict) or "layers" not in found:
+        raise UsageError(f"{what} is no Sequential and lists no layers; build the network as the course does")
+    ours, theirs = _computing(_reference_layers()), _computing(found["layers"])
+    for number, (our, their) in enumerate(zip_longest(ours, theirs)):
+        if our is None or their is None or our[0] != their[0]:
+            wanted, has = (f"{each[0]} {each[1]['name']}" if each else "no layer" for each in (our, their))
+            _refuse(what, [f"layer {number}: wanted {wanted}, has {has}"])
+    wrong: Counter[str] = Counter()
+    for (kind, our), (_, their) in zip(ours, theirs, strict=True):
+        for key in _SETTINGS.get(kind, ()):
+            if key in our and key in their and their[key] != our[key]:
+                wrong[f"{kind}: wanted {key} {our[key]}, has {their[key]}"] += 1
+    _refuse(what, [f"{number} x {line}" if number > 1 else line for line, number in wrong.items()])
+
+
+def _computing(layers: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Kind and settings of the layers that compute, in their order, up to the last one with weights.
+
+    A rescaling before the first convolution is passed over: which pixels the network behind it takes is found by trial.
+    """
+    kinds = [(_kind(layer), layer["config"]) for layer in layers]
+    kinds = [(kind, config) for kind, config in kinds if kind and not kind.startswith("Random")]
+    first = next((n for n, (kind, _) in enumerate(kinds) if kind == "Conv2D"), 0)
+    last = max((n for n, (kind, _) in enumerate(kinds) if kind == "Dense"), default=len(kinds))
+    before = [each for each in kinds[:first] if each[0] != "Rescaling"]
+    return [*before, *kinds[first : last + 1]]
+
+
+def _kind(layer: dict[str, Any]) -> str:
+    """The name of its class; empty for one that computes nothing where nothing is trained."""
+    name = str(layer["class_name"])
+    if name == "Activation" and layer["config"].get("activation") == "relu":
+        return "ReLU"
+    return "" if name in ("InputLayer", "Dropout", "GaussianNoise") else name
 
 
 @cache
 def _reference_layers() -> list[dict[str, Any]]:
     layers: list[dict[str, Any]] = json.loads(json.dumps(build(BASE).get_config()))["layers"]
     return layers
-
-
-def _of_kind(kind: str, layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [layer["config"] for layer in layers if layer["class_name"] == kind]
 
 
 def _text(value: str | bytes) -> str:

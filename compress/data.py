@@ -25,6 +25,9 @@ Labels = NDArray[np.int64]
 Arrays = tuple[Images, Labels]
 
 CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+TEST_IMAGES = 10_000
+SHOWN_NAMES = 6
+"""So many names of files are told, of all that are missing or wrong."""
 VALIDATION_SHARE = 10
 """One training image in ten is kept for validation: 5,000 of CIFAR-10's 50,000."""
 DIGITS_HELD = 300
@@ -164,7 +167,7 @@ def _batch(path: Path) -> Arrays:
         raise UsageError(
             f"{path} is truncated or damaged ({one_line(error)}); unpack CIFAR-10 again"
         ) from error
-    if len(images) != 10_000:
+    if len(images) != TEST_IMAGES:
         raise UsageError(
             f"{path} holds {len(images)} images, a CIFAR-10 batch has 10000; unpack CIFAR-10 again"
         )
@@ -212,27 +215,33 @@ def _digits() -> Dataset:
 def read_test_deployment(folder: Path) -> Arrays:
     """The course's `test_deployment` folder: files `<index>_<label>.png`, in the order of their index.
 
-    Raises UsageError for a missing, misnamed or damaged file, naming it.
+    Raises UsageError that names what is missing, too many or misnamed, and for a damaged file.
     """
     from PIL import Image  # needed for this format alone
 
-    found: dict[int, tuple[Path, int]] = {}
     if not folder.is_dir():
-        raise UsageError(f"{folder} does not exist; a test_deployment folder holds <index>_<label>.png files")
-    for path in folder.iterdir():
+        raise UsageError(f"{folder} is no folder; a test_deployment folder holds <index>_<label>.png files")
+    found: dict[int, tuple[Path, int]] = {}
+    misnamed, extra = [], []
+    for path in sorted(folder.iterdir()):
         if path.name.startswith("."):  # macOS leaves .DS_Store and ._<name> behind
             continue
-        match = re.fullmatch(r"(\d+)_([a-z]+)\.png", path.name)
+        match = re.fullmatch(r"(0|[1-9]\d*)_([a-z]+)\.png", path.name)
         if match is None or match[2] not in CIFAR10_LABELS:
-            raise UsageError(f"{path} is no <index>_<label>.png with a label of {', '.join(CIFAR10_LABELS)}")
-        if int(match[1]) in found:
-            raise UsageError(f"{path} and {found[int(match[1])][0].name} have the same index; remove one")
-        found[int(match[1])] = path, CIFAR10_LABELS.index(match[2])
-    missing = sorted(set(range(10_000)) - set(found))
-    if missing or len(found) != 10_000:
-        what = f"index {missing[0]} is missing" if missing else f"index {max(found)} is beyond 9999"
-        raise UsageError(f"{folder} has {len(found)} images and needs 0..9999: {what}")
-    images = np.empty((10_000, 32, 32, 3), np.uint8)
+            misnamed.append(path.name)
+        elif int(match[1]) >= TEST_IMAGES or int(match[1]) in found:
+            extra.append(path.name)
+        else:
+            found[int(match[1])] = path, CIFAR10_LABELS.index(match[2])
+    missing = [f"{index}_<label>.png" for index in range(TEST_IMAGES) if index not in found]
+    kinds = {"missing": missing, "too many": extra, "misnamed": misnamed}
+    wrong = "; ".join(_listed(names, what) for what, names in kinds.items() if names)
+    if wrong:
+        raise UsageError(
+            f"{folder} is no test_deployment of {TEST_IMAGES:,} images <index>_<label>.png, index 0..{TEST_IMAGES - 1} "
+            f"without padding, label one of {', '.join(CIFAR10_LABELS)}: {wrong}"
+        )
+    images = np.empty((TEST_IMAGES, 32, 32, 3), np.uint8)
     for index, (path, _) in sorted(found.items()):
         try:
             with Image.open(path) as picture:
@@ -242,7 +251,13 @@ def read_test_deployment(folder: Path) -> Arrays:
         if image.shape != (32, 32, 3) or image.dtype != np.uint8:
             raise UsageError(f"{path} is {image.dtype} {image.shape}, wanted uint8 (32, 32, 3)")
         images[index] = image
-    return images, np.array([found[index][1] for index in range(10_000)], dtype=np.int64)
+    return images, np.array([found[index][1] for index in range(TEST_IMAGES)], dtype=np.int64)
+
+
+def _listed(names: list[str], what: str) -> str:
+    """ "12 are missing: 3_<label>.png, ...": the first few."""
+    few = ", ".join(names[:SHOWN_NAMES]) + ", ..." * (len(names) > SHOWN_NAMES)
+    return f"{len(names)} {'is' if len(names) == 1 else 'are'} {what}: {few}"
 
 
 def with_test_deployment(data: Dataset, folder: Path) -> Dataset:

@@ -46,6 +46,12 @@ def import_base(
         f"{about.validation_accuracy:.2f} % of the validation images",
         soft_wrap=True,
     )
+    if any(name.endswith(".index") for name in about.files):
+        console.print(
+            "a checkpoint holds weights alone: built with another epsilon than 1e-5, or with ReLU6, the network had "
+            "another accuracy; then import its .keras or .h5, which tell",
+            soft_wrap=True,
+        )
     if about.test_accuracy < images.rule_percent:
         console.print(
             f"the rule asks for {images.rule_percent:g} %: candidates learn from their base, a better one helps",

@@ -58,6 +58,8 @@ def import_base(
         raise UsageError(f"--out {out} must end in .npz, so that it cannot take another file's place")
     tell("reading the network")
     checkpoint = read_checkpoint(source)
+    path = out or Path(f"{checkpoint.name}.npz")
+    _check_place(path)
     network = build(BASE)
     network.set_weights(checkpoint.weights)
     tell("finding its pixels")
@@ -77,10 +79,16 @@ def import_base(
         validation_accuracy=accuracy(network, *data.validation),
         test_accuracy=accuracy(network, *data.test),
     )
-    path = out or Path(f"{checkpoint.name}.npz")
     write_at_once(path, content)
     write_at_once(path.with_suffix(".json"), (json.dumps(asdict(about), indent=1) + "\n").encode())
     return path, about
+
+
+def _check_place(path: Path) -> None:
+    """Raises UsageError where what will be written beside the weights would take the place of something else."""
+    beside = path.with_suffix(".json")
+    if beside.exists() and b'"data_key"' not in beside.read_bytes():
+        raise UsageError(f"{beside} is there and not of an import; name another place with --out")
 
 
 def _try_pixels(network: Any, data: Dataset) -> dict[str, float]:

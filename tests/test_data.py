@@ -357,13 +357,18 @@ def test_a_wrong_file_in_test_deployment_is_named(deployment: Path, tmp_path: Pa
         refused(name, "<index>_<label>.png")
         (deployment / name).unlink()
     (deployment / "3_frog.png").write_bytes(good)
-    refused("3_frog.png", third.name, "same index")
+    refused("1 is too many: ")
     (deployment / "3_frog.png").unlink()
-    (deployment / "10000_frog.png").write_bytes(good)
-    refused("10001 images", "index 10000 is beyond 9999")
-    (deployment / "10000_frog.png").unlink()
-    third.unlink()
-    refused("9999 images", "index 3 is missing")
+    for name in ("10000_frog.png", "10007_cat.png", "007_cat.png"):
+        (deployment / name).write_bytes(good)
+    third.rename(deployment / "third.png")
+    refused(
+        "1 is missing: 3_<label>.png; 2 are too many: 10000_frog.png, 10007_cat.png; "
+        "2 are misnamed: 007_cat.png, third.png"
+    )
+    (deployment / "third.png").rename(third)
+    for name in ("10000_frog.png", "10007_cat.png", "007_cat.png"):
+        (deployment / name).unlink()
     for content in (
         b"",
         b"not a PNG",
@@ -376,5 +381,5 @@ def test_a_wrong_file_in_test_deployment_is_named(deployment: Path, tmp_path: Pa
     Image.new("L", (32, 32)).save(third)
     refused(third.name, "uint8 (32, 32), wanted uint8 (32, 32, 3)")
     third.write_bytes(good)
-    with pytest.raises(UsageError, match="does not exist"):
+    with pytest.raises(UsageError, match="nowhere is no folder"):
         read_test_deployment(tmp_path / "nowhere")

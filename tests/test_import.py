@@ -216,8 +216,27 @@ def test_a_layer_that_computes_something_else_is_refused(wrong: str, network3: A
         for name in whole.namelist():
             content = whole.read(name)
             other.writestr(name, content.replace(old.encode(), new.encode()) if name == "config.json" else content)
-    with pytest.raises(UsageError, match=f"wanted {re.escape(told)}.* and 21 more"):
+    with pytest.raises(UsageError, match=rf": 27 x \w+: wanted {re.escape(told)}\."):
         read_checkpoint(tmp_path / "other.keras")
+
+
+def test_layers_in_another_order_are_refused_and_those_that_compute_nothing_passed_over(
+    network3: Any, tmp_path: Path
+) -> None:
+    layers = keras3.layers
+    convolution, normalisation, activation, *rest = network3.layers
+    more = [layers.Rescaling(1 / 255), convolution, normalisation, layers.Activation("relu"), *rest[:-1]]
+    keras3.Sequential([keras3.Input((32, 32, 3)), *more, layers.Dropout(0.1), rest[-1]]).save(tmp_path / "same.keras")
+    _same(read_checkpoint(tmp_path / "same.keras").weights, read_checkpoint(_saved(network3, tmp_path)).weights)
+    turned = [convolution, activation, normalisation, *rest]
+    keras3.Sequential([keras3.Input((32, 32, 3)), *turned]).save(tmp_path / "turned.keras")
+    with pytest.raises(UsageError, match="layer 1: wanted BatchNormalization .*, has ReLU"):
+        read_checkpoint(tmp_path / "turned.keras")
+
+
+def _saved(network3: Any, folder: Path) -> Path:
+    network3.save(folder / "whole.keras")
+    return folder / "whole.keras"
 
 
 @pytest.mark.parametrize(
@@ -340,10 +359,20 @@ def test_a_network_that_learnt_nothing_is_refused(data: Dataset, network: Any, s
         import_base(untaught, tmp_path / "untaught.npz", data, "raw", lambda step: None)
 
 
-@pytest.mark.parametrize(("out", "pixels"), [("mine.keras", "raw"), ("mine.npz", "half")])
-def test_wrong_options_are_refused(out: str, pixels: str, data: Dataset, courses: Path) -> None:
-    with pytest.raises(UsageError, match="--out mine.keras must end in .npz|--pixels is raw or unit, got half"):
-        import_base(courses, Path(out), data, pixels, lambda step: None)
+@pytest.mark.parametrize(
+    ("out", "pixels", "told"),
+    [
+        ("mine.keras", "raw", "--out .*mine.keras must end in .npz"),
+        ("mine.npz", "half", "--pixels is raw or unit, got half"),
+        ("package.npz", "raw", "package.json is there and not of an import; name another place"),
+    ],
+)
+def test_wrong_options_are_refused(
+    out: str, pixels: str, told: str, data: Dataset, courses: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "package.json").write_text("{}")
+    with pytest.raises(UsageError, match=told):
+        import_base(courses, tmp_path / out, data, pixels, lambda step: None)
 
 
 def test_base_weights_are_the_own_ones_or_a_clear_line(data: Dataset, network: Any, tmp_path: Path) -> None:
@@ -370,7 +399,8 @@ def test_the_command_and_a_study_on_its_base(courses: Path, network: Any, tmp_pa
     squares.write_images(tmp_path / "squares.npz")
     told = squares.thrones("import", str(courses), "--data", "squares.npz", folder=tmp_path)
     assert told.returncode == 0, told.stderr
-    first, last = told.stdout.strip().splitlines()
+    first, note, last = told.stdout.strip().splitlines()
+    assert note.startswith("a checkpoint holds weights alone: built with another epsilon than 1e-5, or with ReLU6")
     assert re.fullmatch(r"mbnv1_tf.npz: \d+\.\d\d % of 100 test images, \d+\.\d\d % of the validation images", first)
     assert last.startswith('next: base = "mbnv1_tf.npz" at the top of a study file, or thrones run')
     study = squares.write_study(tmp_path / "study.toml", squares.HOPELESS, trials=1)
