@@ -112,12 +112,17 @@ class CompressionSpec:
     def from_dict(values: dict[str, Any]) -> "CompressionSpec":
         """The inverse of `to_dict`. Raises UsageError for an unknown name or a bad value."""
         known = [field.name for field in fields(CompressionSpec)]
+        if not isinstance(values, dict):
+            raise UsageError(f"a spec must be an object, got {type(values).__name__}")
         for name in values:
             if name not in known:
                 raise UsageError(f"unknown name {name!r} in a spec; a spec has {', '.join(known)}")
         if values.get("parent") is not None:
             values = {**values, "parent": CompressionSpec.from_dict(values["parent"])}
-        return CompressionSpec(**values)
+        try:
+            return CompressionSpec(**values)
+        except TypeError as error:  # null where a list is wanted
+            raise UsageError(f"no spec: {error}") from error
 
     @property
     def all_epochs(self) -> int:

@@ -81,7 +81,7 @@ def compare(
     for name, model in models:
         tell(f"{name}: checking")
         with _naming(name):
-            tried = _try_pixels(device, model, images.training) if pixels is None and images.training else {}
+            tried = try_pixels(device, model, images.training) if pixels is None and images.training else {}
             chosen = max(tried, key=tried.__getitem__) if tried else pixels or "raw"
             accuracy = None
             if images.labels is not None:
@@ -101,7 +101,11 @@ def compare(
     ]
 
 
-def _try_pixels(device: Device, model: bytes, training: Labelled) -> dict[str, float]:
+def try_pixels(device: Device, model: bytes, training: Labelled) -> dict[str, float]:
+    """Accuracy in % on some of the labelled images with each of `edge.pixels.PIXELS` that the model takes.
+
+    Raises as `edge.device.Device.predict` does.
+    """
     picked = np.random.default_rng(0).permutation(len(training[0]))[:TRIAL_IMAGES]
     some = training[0][picked], training[1][picked]
     tried = {"raw": _accuracy(device, model, some, "raw")}

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.failures import fail
-from search.options import Data, Device, Meter, Runs, Study, Test, by_name
+from search.formats import counted
+from search.options import Artifacts, Base, Data, Device, Meter, Runs, Storage, Study, Test, by_name
 
 if TYPE_CHECKING:
     from search.config import StudyConfig
@@ -16,24 +17,26 @@ OutFolder = Annotated[Path | None, typer.Option("--out", help="The folder to wri
 
 
 @milestones_app.command(epilog="Example: thrones run m1, then thrones table m1 --out studies/results/m1")
-def table(study: Study, runs: Runs = Path("runs"), out: OutFolder = None) -> None:
+def table(study: Study, runs: Runs = Path("runs"), storage: Storage = None, out: OutFolder = None) -> None:
     """Show Table 1 or 2 of a grid study, and write it as Markdown, CSV and PowerPoint.
 
     Works while the study runs: the rows that are there. Without --out the files go to runs/<study>/.
     """
     from rich.console import Console
 
-    from search.config import load_config
+    from search.config import load_config, overlaid
     from search.milestones import grids, tables
 
-    config = load_config(study, runs)
-    deck = grids.deck_of(study, runs, "", "")
+    config = overlaid(load_config(study, runs), storage=storage)
+    found = grids.read_table(config, grids.first_of(config, study))
     console = Console(highlight=False, markup=False)
-    console.print(tables.terminal_table(grids.title_of(config), deck.rows))
-    missing = grids.missing_of(config, list(deck.rows))
-    if missing:
-        console.print(f"{len(missing)} rows are missing, the first: {missing[0]}", soft_wrap=True)
-    for path in grids.write_tables(out or config.folder, study, runs):
+    console.print(tables.terminal_table(found.title, found.rows))
+    for line in found.left_out:
+        console.print(line, soft_wrap=True)
+    if found.missing:
+        missing = f"{counted(len(found.missing), 'row')} missing, the first: {found.missing[0]}"
+        console.print(f"{missing}; go on with `thrones run {study}`", soft_wrap=True)
+    for path in grids.write_tables(out or config.folder, found, study.name):
         console.print(f"wrote {path}", soft_wrap=True)
 
 
@@ -55,6 +58,9 @@ def replay(
     test: Test = None,
     device: Device = None,
     meter: Meter = None,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+    base: Base = None,
 ) -> None:
     """Build a winner again from its specification, check it image by image, measure it as the rules ask: Table 3.
 
@@ -63,17 +69,15 @@ def replay(
     """
     from rich.console import Console
 
-    from search.config import overlaid
     from search.images import find
     from search.milestones.source import find_source
 
-    source = find_source(study, runs, trial)
-    config = overlaid(source.config, device=device, meter=meter)
+    given = {"device": device, "meter": meter, "storage": storage, "artifacts": artifacts, "base": base}
+    source = find_source(study, runs, trial, **given)
+    config = source.config
     images = find(config.data, data, test)
     console = Console(highlight=False, markup=False)
     console.print(f"Replay of {source.where}, road {config.road}, on {images}", soft_wrap=True)
-    from dataclasses import replace
-
     from search.progress import Progress
     from search.storage import Lock
 
@@ -82,9 +86,7 @@ def replay(
         from search.milestones import replay as replaying
         from search.milestones.tables import table3_terminal
 
-        found = replaying.replay(
-            replace(source, config=config), images.data, progress, plan_name=plan, runs=times, rebuild=rebuild
-        )
+        found = replaying.replay(source, images.data, progress, plan_name=plan, runs=times, rebuild=rebuild)
         folder = config.folder / replaying.FOLDER
         replaying.write_replay(folder, source, found)
     console.print(table3_terminal(f"Table 3 ({config.name})", replaying.table3(found)))
@@ -92,7 +94,9 @@ def replay(
         console.print(f"{len(found.differing)} images that host and device label differently:")
         for each in found.differing:
             console.print(f"  image {each.image}: label {each.label}, host {each.host}, device {each.device}")
-    console.print(f"wrote {folder}; next: thrones submit m3 --road {config.road}", soft_wrap=True)
+    for line in replaying.warnings(found):
+        console.print(f"warning: {line}", soft_wrap=True)
+    console.print(f"wrote {folder}; next: thrones submit m3 --road {config.name}", soft_wrap=True)
 
 
 @milestones_app.command(epilog='Example: thrones submit m3 --road latency --team 7 --members "Ann, Bob"')
@@ -109,6 +113,8 @@ def submit(
     runs: Runs = Path("runs"),
     data: Data = None,
     test: Test = None,
+    storage: Storage = None,
+    base: Base = None,
 ) -> None:
     """Pack M1_<team>.zip, M2_<team>.zip or M3_<team>.zip: model, slides, code, figures; checked before it is written.
 
@@ -129,15 +135,13 @@ def submit(
             typer.echo(line(finding))
             verdicts.add(finding.verdict)
         raise typer.Exit(WRONG in verdicts)
-    from search.config import load_config
+    from search.config import load_config, overlaid
 
     study = by_name(Path(road if milestone == "m3" else milestone))
-    config = load_config(study, runs)
-    found = images(config)
+    config = overlaid(load_config(study, runs), storage=storage, base=base)
     path, findings = submitting.submit(
-        milestone, study, runs, found, out, team=team, members=members, video=video,
-        least_percent=submitting.least_percent(config, found),
-    )  # fmt: skip
+        milestone, study, config, images, out, team=team, members=members, video=video
+    )
     for finding in findings:
         typer.echo(line(finding))
     typer.echo(f"wrote {path}")

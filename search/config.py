@@ -211,6 +211,14 @@ class StudyConfig(_Section):
     grid: Grid | None = None
     rehearsal: Rehearsal | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, values: Any) -> Any:
+        """A grid's rows are lines of a table: each is measured over the whole test set, where nothing else is said."""
+        if isinstance(values, dict) and "grid" in values and isinstance(values.get("measure", {}), dict):
+            return {**values, "measure": {"search": "whole", **values.get("measure", {})}}
+        return values
+
     @property
     def devices(self) -> list[str]:
         """The boards' URLs."""

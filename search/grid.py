@@ -9,7 +9,7 @@ from search.bounds import objective
 from search.candidate import obtain, test_accuracy_percent
 from search.config import Grid
 from search.loop import optimize
-from search.space import grid_params, suggest_row
+from search.space import grid_params, stands, suggest_row
 from search.stopwatch import Stopwatch
 from search.storage import asked_params
 from search.telling import attach, tell_candidate, tell_measurement
@@ -26,7 +26,8 @@ def run_grid(study: optuna.Study, bench: Bench, grid: Grid) -> None:
 
 def tell_missing(study: optuna.Study, bench: Bench, grid: Grid) -> None:
     """Say how many rows are not whole, if any."""
-    whole, wanted = _rows(study, optuna.trial.TrialState.COMPLETE), grid_params(grid)
+    wanted, trials = grid_params(grid), study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    whole = [asked_params(trial) for trial in trials if stands(trial, bench.config, grid)]
     missing = [row for row in wanted if row not in whole]
     if missing:
         bench.progress.line(f"{len(missing)} of {len(wanted)} rows are missing; run the same command again for them")

@@ -15,6 +15,7 @@ from edge import Device, MeasurePlan
 from edge.pool import Pool, calibrate
 from search.config import StudyConfig
 from search.loop import UNITS, Shift
+from search.space import stands
 from search.storage import TIE, asked_params, best_value, load_study, reclaim, retry_stale, sampler
 from search.storages import open_storage, shown, storage_url
 from search.version import version
@@ -65,16 +66,20 @@ def begin_study(
     best = best_value(study)
     if best is not None:
         shift.progress.best(f"{best:.4g} {UNITS[config.road]}")
-    failed = optuna.trial.TrialState.FAIL
-    there = [
-        asked_params(trial)
-        for trial in study.get_trials(deepcopy=False)
-        if config.grid is None or trial.state != failed
-    ]
-    for params in asked:  # also those written into the file since; of a grid, those that failed as well
+    there = [asked_params(trial) for trial in study.get_trials(deepcopy=False) if _counts(trial, config)]
+    for params in asked:  # also those written into the file since
         if dict(params) not in there:
             study.enqueue_trial(dict(params))
     return study
+
+
+def _counts(trial: optuna.trial.FrozenTrial, config: StudyConfig) -> bool:
+    """Whether a candidate need not be asked for again: a grid's row that failed or was trained otherwise must be."""
+    if config.grid is None:
+        return True
+    if trial.state == optuna.trial.TrialState.COMPLETE:
+        return stands(trial, config, config.grid)
+    return trial.state != optuna.trial.TrialState.FAIL
 
 
 def compare_boards(

@@ -105,17 +105,28 @@ def grid_params(grid: Grid) -> list[dict[str, Any]]:
     return [
         {"fraction": fraction, "epochs": epochs, "quantization": quantization}
         for quantization in dict.fromkeys(grid.quantization)
-        for fraction in sorted(set(grid.fraction))
+        for fraction in sorted({fraction + 0.0 for fraction in grid.fraction})
         for epochs in (sorted(set(grid.epochs)) if fraction else [0])
     ]
 
 
 def suggest_row(trial: optuna.Trial, config: StudyConfig, grid: Grid) -> CompressionSpec:
-    """The specification of a grid's row: the same fraction of every layer; its fewer epochs are its parents."""
+    """The specification of the grid's row that this trial is to be."""
     # Ranges and all formats, not the grid's own values: Optuna lets no trial add a choice to those of another.
     fraction = trial.suggest_float("fraction", 0.0, 1.0)
     epochs = trial.suggest_int("epochs", 0, 10_000)
     quantization = trial.suggest_categorical("quantization", QUANTIZATIONS)
+    return row_spec(config, grid, fraction=fraction, epochs=epochs, quantization=quantization)
+
+
+def stands(trial: optuna.trial.FrozenTrial, config: StudyConfig, grid: Grid) -> bool:
+    """Whether a whole trial is what the grid asks for now: another list of epochs trains a row in other legs."""
+    row = {name: trial.params[name] for name in ("fraction", "epochs", "quantization")}
+    return bool(trial.user_attrs.get("spec") == row_spec(config, grid, **row).to_dict())
+
+
+def row_spec(config: StudyConfig, grid: Grid, *, fraction: float, epochs: int, quantization: str) -> CompressionSpec:
+    """The specification of a grid's row: the same fraction of every layer; its fewer epochs are its parents."""
     plain = CompressionSpec(
         fractions=(fraction,) * PRUNED_LAYERS,
         learning_rate=config.training.learning_rate,

@@ -59,6 +59,22 @@ def _finish(folder: Path) -> "subprocess.CompletedProcess[str]":
     return squares.thrones("run", study.name, folder=folder)
 
 
+@pytest.fixture(scope="session")
+def submitted(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a replayed study and the M3_7.zip made of it. For reading."""
+    folder = Path(shutil.copytree(finished.folder, tmp_path_factory.mktemp("submitted") / "squares"))
+    (folder / "studies").mkdir()
+    shutil.move(folder / "squares.toml", folder / "studies" / "squares.toml")
+    replayed = squares.thrones("replay", "squares", "--plan", "whole", "--no-rebuild", folder=folder)
+    assert replayed.returncode == 0, replayed.stderr
+    ended = squares.thrones(
+        "submit", "m3", "--road", "squares", "--team", "7", "--members", "Ann Arbor, Bob Dylan", folder=folder
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.endswith("wrote M3_7.zip\n")
+    return folder
+
+
 @pytest.fixture
 def squares_copy(finished: Finished, tmp_path: Path) -> Path:
     """A copy of the finished study's folder."""

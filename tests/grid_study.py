@@ -7,9 +7,9 @@ from pathlib import Path
 import optuna
 
 import edge
-from compress.spec import CompressionSpec
+from compress.spec import QUANTIZATIONS
 from search.config import load_config
-from search.space import grid_params
+from search.space import grid_params, row_spec
 from search.storages import open_storage, storage_url
 
 STUDY = """road = "latency"
@@ -22,6 +22,11 @@ quantization = ["{quantization}"]
 search = "whole"
 """
 HOST = "secret-machine"
+DISTRIBUTIONS: dict[str, optuna.distributions.BaseDistribution] = {
+    "fraction": optuna.distributions.FloatDistribution(0.0, 1.0),
+    "epochs": optuna.distributions.IntDistribution(0, 10_000),
+    "quantization": optuna.distributions.CategoricalDistribution(QUANTIZATIONS),
+}
 
 
 def measured(latency_ms: float, model: bytes) -> edge.Measurement:
@@ -45,26 +50,36 @@ def measured(latency_ms: float, model: bytes) -> edge.Measurement:
     )  # fmt: skip
 
 
-def write_grid(folder: Path, name: str = "m1", rows: int | None = None) -> Path:
-    """`studies/<name>.toml` and its storage in `runs`, with the first so many rows of the grid; the study file."""
+def write_grid(folder: Path, name: str = "m1", rows: int | None = None, board: str = "A CPU", **changes: str) -> Path:
+    """`studies/<name>.toml` and its storage in `runs`, with the first so many rows of the grid; the study file.
+
+    changes: what stands in the file in place of what.
+    """
     path = folder / "studies" / f"{name}.toml"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(STUDY.format(quantization="dynamic" if name == "m2" else "float32"))
+    text = STUDY.format(quantization="dynamic" if name == "m2" else "float32")
+    for line, other in changes.items():
+        text = "\n".join(f"{line} = {other}" if old.startswith(f"{line} =") else old for old in text.splitlines())
+    path.write_text(text)
     config = load_config(path, folder / "runs")
     assert config.grid is not None
     config.folder.mkdir(parents=True)
     study = optuna.create_study(study_name=name, storage=open_storage(storage_url(config)))
     study.set_user_attr("data", "cifar10")
+    study.set_user_attr("identity", {"kind of board": [board]})
     for row in grid_params(config.grid)[:rows]:
-        fraction, epochs, quantization = row["fraction"], row["epochs"], row["quantization"]
-        spec = CompressionSpec(fractions=(fraction,) * 14, epochs=epochs, quantization=quantization)
+        fraction, epochs, spec = row["fraction"], row["epochs"], row_spec(config, config.grid, **row)
         measurement = measured(1.2 * (1 - fraction) + 0.05, b"a model" * int(1000 * (1 - fraction)))
         about = {
             "spec": spec.to_dict(),
             "measurement": json.loads(measurement.to_json()),
-            "test_accuracy_percent": 90.8 - 60 * fraction + 4 * epochs * fraction,
+            "test_accuracy_percent": 90.8 - 60 * fraction + 4 * min(epochs, 5) * fraction,
             "shortfall": 0.0,
             "constraint": 0.0,
         }
-        study.add_trial(optuna.trial.create_trial(value=measurement.latency_ms, user_attrs=about))
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=measurement.latency_ms, user_attrs=about, params=row, distributions=DISTRIBUTIONS
+            )
+        )
     return path

@@ -15,11 +15,12 @@ from hasty import HASTY
 import edge
 from compress.data import load
 from compress.errors import UsageError
-from search.milestones.replay import Differing, Replay, check, table3, windows_csv, write_replay
+from compress.network import load_weights, save_weights
+from search.milestones.replay import Differing, Replay, check, table3, warnings, windows_csv, write_replay
 from search.milestones.replay import replay as replay_in_process
 from search.milestones.source import find_source
 
-QUICK = ("--plan", "search", "--times", "3")
+QUICK = ("--plan", "whole", "--times", "3")
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,10 @@ def test_what_cannot_be_replayed_is_told_in_one_line(squares_copy: Path) -> None
     assert "neither runs/new/study.db nor results/new exists; find a winner with `thrones run new.toml`" in refused(
         "new.toml"
     )
+    nowhere = {"THRONES_STORAGE": "sqlite:///elsewhere.db"}
+    assert "squares: elsewhere.db has no such study" in squares.refused(
+        "replay", "squares.toml", folder=squares_copy, **nowhere
+    )
     about = json.loads(squares.thrones("best", "squares.toml", "--json", folder=squares_copy).stdout)
     for artifact in (squares_copy / "runs" / "squares" / "artifacts").iterdir():
         if sha256(artifact.read_bytes()).hexdigest() == about["best"]["sha256"]:
@@ -105,6 +110,36 @@ def test_host_and_device_may_differ_on_one_image_in_five_hundred() -> None:
     assert check(75.0, 70.0, 10_000, few) == []
     with pytest.raises(UsageError, match=r"label 21 of 10,000 images differently \(limit 0.2%\), among them 0, 1, 2"):
         check(75.0, 70.0, 10_000, (*few, Differing(20, 1, 2, 3)))
+
+
+def test_a_folder_with_another_model_or_a_base_that_is_not_its_own_is_refused(
+    replayed: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, _ = replayed
+    kept = Path(shutil.copytree(folder / "runs" / "squares" / "replay", tmp_path / "kept"))
+    shutil.copy(folder / "squares.npz", tmp_path)
+    squares.lend_base(folder, tmp_path / "runs")
+    (kept / "model.tflite").write_bytes((kept / "model.tflite").read_bytes() + b"x")
+    assert "kept/model.tflite has changed since it was measured" in squares.refused("replay", "kept", folder=tmp_path)
+    (base,) = (folder / "runs" / "cache" / "bases").glob("*.npz")
+    weights = load_weights(base)
+    save_weights(tmp_path / "mine.npz", [2 * weights[0], *weights[1:]])
+    shutil.copy(folder / "runs" / "squares" / "replay" / "model.tflite", kept)
+    told = squares.refused("replay", "kept", "--base", "mine.npz", folder=tmp_path)
+    assert "kept was made of another base than mine.npz" in told and "--no-rebuild" in told
+
+
+def test_runs_that_are_too_few_or_far_apart_are_warned_of(replayed: tuple[Path, str]) -> None:
+    folder, _ = replayed
+    found = Replay.from_json((folder / "runs" / "squares" / "replay" / "results.json").read_text())
+    first = found.runs[0]
+    alike = replace(found, runs=(first, first, first))
+    assert warnings(alike) == []
+    (few,) = warnings(replace(found, runs=(first,)))
+    assert few == "1 run by plan whole: for a submission the rules ask for 3 over the whole test set (--plan final)"
+    slower = replace(first, windows=tuple(replace(each, invoke_s=each.invoke_s * 1.06) for each in first.windows))
+    (apart,) = warnings(replace(found, runs=(first, first, slower)))
+    assert apart.startswith("the runs' latencies lie 6% apart, more than 5%")
 
 
 class Elsewhere(edge.LocalDevice):

@@ -1,57 +1,22 @@
-"""`thrones submit` and `submit --check`: the three zips, and what is wrong with a damaged one."""
+"""`thrones submit`: the three zips, and what is refused before one is written."""
 
-import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import av
-import models
-import numpy as np
 import pytest
 import squares
 from conftest import Finished
 from grid_study import write_grid
-from hasty import HASTY
-from pptx import Presentation
+from submissions import Files, rewrite, wrong
 from test_replay import QUICK
+from videos import write_video
 
-import edge
-from compress.data import load
-from compress.errors import UsageError
-from edge.check import WRONG, Finding
-from search.milestones.submit import check_zip
-from search.milestones.video import check_video
+from search.milestones.pack import beside
+from search.milestones.replay import Replay
 
 TEAM = ("--team", "7", "--members", "Ann Arbor, Bob Dylan")
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, plan in HASTY.items():
-        monkeypatch.setitem(edge.PLANS, name, plan)
-
-
-@pytest.fixture(scope="module")
-def submitted(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a replayed study and the M3_7.zip made of it. For reading."""
-    folder = Path(shutil.copytree(finished.folder, tmp_path_factory.mktemp("submitted") / "squares"))
-    (folder / "studies").mkdir()
-    shutil.move(folder / "squares.toml", folder / "studies" / "squares.toml")
-    assert squares.thrones("replay", "squares", *QUICK, "--no-rebuild", folder=folder).returncode == 0
-    ended = squares.thrones("submit", "m3", "--road", "squares", *TEAM, folder=folder)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.endswith("wrote M3_7.zip\n")
-    return folder
-
-
-@pytest.fixture
-def folder(submitted: Path, tmp_path: Path) -> Path:
-    """The images, and M3_7.zip to damage."""
-    for name in ("squares.npz", "M3_7.zip"):
-        shutil.copy(submitted / name, tmp_path)
-    return tmp_path
 
 
 def test_the_zip_holds_the_measured_bytes_one_slide_the_code_and_three_commands(submitted: Path) -> None:
@@ -84,162 +49,6 @@ def test_the_commands_of_reproduce_md_run(submitted: Path, tmp_path: Path) -> No
     assert "the same bytes" in replayed.stdout
 
 
-def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> None:
-    """The zip again after a change of its files."""
-    with zipfile.ZipFile(path) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    change(files)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, value in files.items():
-            archive.writestr(name, value)
-
-
-def another_model(files: dict[str, bytes]) -> None:
-    files["model.tflite"] = models.float_model()
-
-
-def broken_model(files: dict[str, bytes]) -> None:
-    files["model.tflite"] = files["model.tflite"][: len(files["model.tflite"]) // 2]
-
-
-def no_model(files: dict[str, bytes]) -> None:
-    del files["model.tflite"]
-
-
-def two_models(files: dict[str, bytes]) -> None:
-    files["other.tflite"] = files["model.tflite"]
-
-
-def no_code(files: dict[str, bytes]) -> None:
-    for name in [name for name in files if name.startswith("code/")]:
-        del files[name]
-
-
-def half_the_code(files: dict[str, bytes]) -> None:
-    for name in [name for name in files if name.startswith("code/compress/")]:
-        del files[name]
-
-
-def no_slide(files: dict[str, bytes]) -> None:
-    del files["M3_7.pptx"]
-
-
-def edit_slides(files: dict[str, bytes], change: Callable[[Presentation], None], folder: Path) -> None:
-    path = folder / "edited.pptx"
-    path.write_bytes(files["M3_7.pptx"])
-    presentation = Presentation(str(path))
-    change(presentation)
-    presentation.save(str(path))
-    files["M3_7.pptx"] = path.read_bytes()
-
-
-def edit_number(presentation: Presentation) -> None:
-    (table,) = [shape.table for shape in presentation.slides[0].shapes if shape.has_table]
-    table.cell(1, 2).text_frame.paragraphs[0].runs[0].text = "0.0001"
-
-
-def add_slide(presentation: Presentation) -> None:
-    presentation.slides.add_slide(presentation.slide_layouts[6])
-
-
-def edited_results(files: dict[str, bytes]) -> None:
-    """A better accuracy in the raw figures alone."""
-    claim = json.loads(files["results.json"])
-    claim["test_accuracy_percent"] = claim["test_accuracy_percent"] / 2
-    files["results.json"] = json.dumps(claim).encode()
-
-
-def edited_window(files: dict[str, bytes]) -> None:
-    claim = json.loads(files["results.json"])
-    for window in claim["runs"][0]["windows"]:
-        window["invoke_s"] /= 10
-    files["results.json"] = json.dumps(claim).encode()
-
-
-def no_json(files: dict[str, bytes]) -> None:
-    files["results.json"] = b"{}"
-
-
-def higher_rule(files: dict[str, bytes]) -> None:
-    files["squares.toml"] = files["squares.toml"].replace(b"accuracy_percent = 60", b"accuracy_percent = 99.99")
-
-
-DAMAGE: list[tuple[Callable[[dict[str, bytes]], None], str]] = [
-    (another_model, "the figures are of"),
-    (broken_model, "save the model that was measured"),
-    (no_model, "0 .tflite files"),
-    (two_models, "2 .tflite files"),
-    (no_code, "no .py file"),
-    (half_the_code, "code/compress is missing"),
-    (no_slide, "0 .pptx files"),
-    (edited_results, "% claimed"),
-    (edited_window, "is not what was measured"),
-    (no_json, "no stored replay"),
-]
-
-
-def found(path: Path) -> list[Finding]:
-    """What `thrones submit --check` finds, in this process."""
-    return list(check_zip(path, path.parent / "runs", lambda _: load(str(path.parent / "squares.npz"))))
-
-
-def wrong(path: Path) -> str:
-    """What is wrong, in one line."""
-    return "; ".join(f"{each.what}: {each.found}, {each.remedy}" for each in found(path) if each.verdict == WRONG)
-
-
-@pytest.mark.parametrize(("damage", "words"), DAMAGE, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_damaged_zip_fails_with_the_reason(
-    damage: Callable[[dict[str, bytes]], None], words: str, folder: Path
-) -> None:
-    rewrite(folder / "M3_7.zip", damage)
-    assert words in wrong(folder / "M3_7.zip")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"), [(edit_number, "says 0.0001, measured was"), (add_slide, "the rules want exactly one slide")]
-)
-def test_an_edited_presentation_fails_with_the_reason(
-    change: Callable[[Presentation], None], words: str, folder: Path
-) -> None:
-    rewrite(folder / "M3_7.zip", lambda files: edit_slides(files, change, folder))
-    assert words in wrong(folder / "M3_7.zip")
-
-
-def test_a_whole_zip_passes_and_one_misnamed_or_below_the_rule_does_not(folder: Path) -> None:
-    assert wrong(folder / "M3_7.zip") == ""
-    shutil.copy(folder / "M3_7.zip", folder / "milestone3.zip")
-    assert "M1_, M2_ or M3_<team>.zip" in wrong(folder / "milestone3.zip")
-    rewrite(folder / "M3_7.zip", higher_rule)
-    ended = squares.thrones("submit", "--check", "M3_7.zip", folder=folder)
-    assert (ended.returncode, ended.stderr) == (1, "")
-    assert "the road asks for 99.99 %" in ended.stdout
-
-
-def test_what_is_no_zip_or_would_write_elsewhere_is_refused(folder: Path) -> None:
-    whole = (folder / "M3_7.zip").read_bytes()
-    (folder / "M3_8.zip").write_bytes(whole[: len(whole) // 2])
-    assert "is no whole zip" in squares.refused("submit", "--check", "M3_8.zip", folder=folder)
-    with pytest.raises(UsageError, match="does not exist"):
-        found(folder / "M3_9.zip")
-    rewrite(folder / "M3_7.zip", lambda files: files.update({"../evil.py": b""}))
-    with pytest.raises(UsageError, match="would be written elsewhere"):
-        found(folder / "M3_7.zip")
-
-
-def test_a_submission_made_by_hand_is_checked_by_its_slide(folder: Path) -> None:
-    def by_hand(files: dict[str, bytes]) -> None:
-        for name in [*files]:
-            if name not in ("model.tflite", "M3_7.pptx", "squares.toml", "code/edge/local.py"):
-                del files[name]
-
-    rewrite(folder / "M3_7.zip", by_hand)
-    assert "FoM" in [each.what for each in found(folder / "M3_7.zip")]
-    assert wrong(folder / "M3_7.zip") == ""
-    rewrite(folder / "M3_7.zip", lambda files: edit_slides(files, edit_number, folder))
-    assert "compute it from the same row" in wrong(folder / "M3_7.zip")
-
-
 def test_what_is_missing_is_named_and_nothing_is_written(finished: Finished, tmp_path: Path) -> None:
     squares_study = finished.folder / "squares.toml"
 
@@ -251,51 +60,48 @@ def test_what_is_missing_is_named_and_nothing_is_written(finished: Finished, tmp
     for name in ("m1", "latency"):
         path = tmp_path / "studies" / f"{name}.toml"
         path.write_text((path if path.exists() else squares_study).read_text().replace('"cifar10"', '"squares.npz"'))
-    assert "11 rows are missing, the first: fraction 0.25 with 3 epochs" in refused("m1", *TEAM)
+    assert "11 rows missing, the first: fraction 0.25 with 3 epochs" in refused("m1", *TEAM)
     assert "team '7/8' must be" in refused("m1", "--team", "7/8", "--members", "Ann")
     assert "--team and --members are missing" in refused("m1", "--team", "7")
     assert "--road is missing" in refused("m3", *TEAM)
     assert "submit takes m1, m2 or m3, got 'm4'" in refused("m4", *TEAM)
     assert "--road latency is for m3 alone" in refused("m1", *TEAM, "--road", "latency")
-    assert "results.json is missing; `thrones replay studies/latency.toml`" in refused("m3", *TEAM, "--road", "latency")
+    assert "model.tflite is missing; `thrones replay studies/latency.toml`" in refused("m3", *TEAM, "--road", "latency")
+    assert "--members ' ' must be names" in refused("m1", "--team", "7", "--members", " ")
+    assert "--members 'Ann\\x07' must be names" in refused("m1", "--team", "7", "--members", "Ann\x07")
+    assert "--out squares.npz is a file; name the folder" in refused("m1", *TEAM, "--out", "squares.npz")
     assert not list(tmp_path.glob("*.zip"))
 
 
-def write_video(path: Path, seconds: int, codec: str = "mpeg4") -> Path:
-    """A black film."""
-    with av.open(str(path), "w") as container:
-        rate = 25 if codec.startswith("mpeg") else 1  # MPEG knows no other
-        stream = container.add_stream(codec, rate=rate)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for _ in range(seconds * rate):
-            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
+def test_a_replay_that_the_rules_do_not_allow_is_not_packed(submitted: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(submitted, tmp_path / "squares"))
+    kept = folder / "runs" / "squares" / "replay" / "results.json"
+    whole = Replay.from_json(kept.read_text())
+    quick = replace(whole.runs[0].plan, name="search", passes=0)
+    for found, words in (
+        (replace(whole, runs=whole.runs[:1]), "has 1 run over the test set, the rules ask for 3"),
+        (replace(whole, runs=tuple(replace(run, plan=quick) for run in whole.runs)), "plan search makes no pass"),
+    ):
+        kept.write_text(found.to_json())
+        assert words in squares.refused("submit", "m3", "--road", "squares", *TEAM, folder=folder)
+    kept.write_text('{"road": "banana"}')
+    assert "no stored replay" in squares.refused("submit", "m3", "--road", "squares", *TEAM, folder=folder)
 
 
-@pytest.mark.parametrize(
-    ("name", "codec"),
-    [("a.mp4", "mpeg4"), ("a.mov", "mpeg4"), ("a.avi", "mpeg4"), ("a.wmv", "wmv2"), ("a.mpeg", "mpeg1video")],
-)
-def test_each_format_of_the_rules_is_taken(name: str, codec: str, tmp_path: Path) -> None:
-    assert 0 < check_video(write_video(tmp_path / name, 3, codec)) <= 3.1
-
-
-def test_a_video_too_long_of_another_format_or_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"lasts 250 s, the rules allow 240 s"):
-        check_video(write_video(tmp_path / "long.wmv", 250, "wmv2"))
-    film = write_video(tmp_path / "film.avi", 2)
-    with pytest.raises(UsageError, match=r"ends in .mp4 but holds avi"):
-        check_video(film.rename(tmp_path / "film.mp4"))
-    (tmp_path / "text.mp4").write_text("no film")
-    with pytest.raises(UsageError, match="cannot be played"):
-        check_video(tmp_path / "text.mp4")
-    with pytest.raises(UsageError, match=r"the rules allow .avi.*, not .gif"):
-        check_video(tmp_path / "film.gif")
-    with pytest.raises(UsageError, match="does not exist"):
-        check_video(tmp_path / "none.mp4")
+def test_a_team_s_own_base_is_packed_and_named_in_the_study_file(submitted: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(submitted, tmp_path / "squares"))
+    (folder / "mine").mkdir()
+    (folder / "mine" / "own.npz").write_bytes(b"weights")
+    given = ("--base", "mine/own.npz")
+    ended = squares.thrones("submit", "m3", "--road", "squares", *TEAM, *given, folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    with zipfile.ZipFile(folder / "M3_7.zip") as archive:
+        assert archive.read("own.npz") == b"weights"
+        assert archive.read("squares.toml").decode().startswith('base = "own.npz"\n')
+    config = squares.read(folder / "studies" / "squares.toml").model_copy(update={"base": "far/away.npz"})
+    assert beside(config, 'road = "fom"\nbase = "x/y.npz"\n') == 'road = "fom"\nbase = "away.npz"\n'
+    missing = squares.refused("submit", "m3", "--road", "squares", *TEAM, "--base", "no.npz", folder=folder)
+    assert "base no.npz of study squares does not exist" in missing
 
 
 @pytest.mark.parametrize("milestone", ["m1", "m2"])
@@ -314,11 +120,20 @@ def test_the_zips_of_tables_1_and_2(milestone: str, tmp_path: Path, squares_copy
     assert own == {
         "table.md", "table.csv", "results.json", f"{name}_7.pptx", f"{milestone}.toml", f"{name}_7.mp4", "REPRODUCE.md"
     }  # fmt: skip
-    assert wrong(path) == ""
+    assert wrong(path) == {}
 
-    def edit(files: dict[str, bytes]) -> None:
+    def edit(files: Files) -> None:
         lines = files["table.csv"].splitlines()
         files["table.csv"] = b"\n".join([*lines[:3], lines[3].replace(b",", b",1", 1), *lines[4:]])
 
     rewrite(path, edit)
-    assert "line 4 is not what was measured" in wrong(path)
+    assert wrong(path) == {"table.csv": "line 4 is not what was measured, pack what was measured"}
+
+    def for_the_other(files: Files) -> None:
+        """Table 1 handed in as Table 2, or the other way round."""
+        files[f"{other}_7.pptx"] = files.pop(f"{name}_7.pptx")
+
+    other = {"M1": "M2", "M2": "M1"}[name]
+    rewrite(path, for_the_other)
+    moved = path.rename(path.with_name(f"{other}_7.zip"))
+    assert "required rows missing, the first: fraction 0" in wrong(moved)[f"Table {other[1]}"]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -10,89 +11,116 @@ from compress.errors import UsageError
 from compress.files import write_at_once
 from compress.spec import PRUNED_LAYERS, CompressionSpec
 from edge import Measurement
-from search.config import StudyConfig, load_config
-from search.milestones.rows import Row
+from search.config import StudyConfig, load_config, overlaid
+from search.formats import counted
+from search.milestones.rows import Key, Row
 from search.milestones.slides import Deck, write_deck
 from search.milestones.tables import csv_text, markdown, notes
-from search.space import grid_params
+from search.space import grid_params, stands
 from search.storage import load_study
 from search.storages import is_there, shown, storage_url
 from search.winner import nameless
 
-Key = tuple[float, int, str]
 FILES = ("table.md", "table.csv", "results.json")
+COMPARABLE = ("kind of board", "meter", "base", "data", "measure", "training", "seed", "grid")
+"""What Table 1 must have in common with Table 2 for the two to be compared."""
+
+
+@dataclass(frozen=True)
+class GridTable:
+    """A grid study, read once.
+
+    rows: its whole rows by format, fraction and epochs, their raw windows in `measurements`. float_rows: Table 1's,
+    which Table 2 is compared with. missing: the rows that are not there yet. left_out: what is, and is not shown.
+    """
+
+    config: StudyConfig
+    rows: tuple[Row, ...]
+    measurements: Mapping[Key, Measurement]
+    float_rows: tuple[Row, ...]
+    facts: tuple[str, ...]
+    missing: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def milestone(self) -> str:
+        """m1 or m2."""
+        return milestone_of(self.config)
+
+    @property
+    def title(self) -> str:
+        """Table 1 or Table 2, and the study's name."""
+        return f"Table {self.milestone[1]} ({self.config.name})"
+
+    def deck(self, team: str, members: str) -> Deck:
+        """What its slides are made of."""
+        return Deck(self.milestone, team, members, self.rows, self.float_rows, self.facts)
 
 
 def milestone_of(config: StudyConfig) -> str:
-    """m1 for a grid of float networks, m2 for one with quantization. Raises UsageError for a search."""
+    """m1 for a grid of float networks, m2 for one with dynamic quantization. Raises UsageError for any other study."""
     if config.grid is None:
         raise UsageError(f"{config.name} is a search and no grid; Tables 1 and 2 are of studies with [grid]: m1, m2")
-    return "m1" if set(config.grid.quantization) == {"float32"} else "m2"
+    if set(config.grid.quantization) == {"float32"}:
+        return "m1"
+    if "dynamic" in config.grid.quantization:
+        return "m2"
+    raise UsageError(
+        f"{config.name} has {', '.join(config.grid.quantization)} in [grid] quantization: Table 1 is about float32 "
+        "alone, Table 2 about dynamic and what stands beside it"
+    )
 
 
-def title_of(config: StudyConfig) -> str:
-    """Table 1 or Table 2, and the study's name."""
-    return f"Table {milestone_of(config)[1]} ({config.name})"
+def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTable:
+    """What a grid study has found so far; `first`: that of Table 1, to compare Table 2 with.
 
-
-def rows_of(study: optuna.Study) -> list[Row]:
-    """The rows that are whole, by format, fraction and epochs."""
-    trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    return sorted(map(_row, trials), key=lambda row: (row.quantization, row.fraction, row.epochs))
-
-
-def measurements_of(study: optuna.Study) -> dict[Key, Measurement]:
-    """Every row's raw windows, by its fraction, epochs and format."""
-    trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    return {key_of(_row(t)): Measurement.from_dict(t.user_attrs["measurement"]) for t in trials}
-
-
-def missing_of(config: StudyConfig, rows: list[Row]) -> list[str]:
-    """The rows of the grid that are not there yet, in words."""
-    there = set(map(key_of, rows))
-    wanted = grid_params(config.grid) if config.grid else []
-    return [
-        f"fraction {row['fraction']:g} with {row['epochs']} epochs, {row['quantization']}"
-        for row in wanted
-        if (row["fraction"], row["epochs"], row["quantization"]) not in there
-    ]
-
-
-def deck_of(path: Path, runs: Path, team: str, members: str) -> Deck:
-    """The slides' content for the grid study of this file; Table 1's rows come from the m1.toml beside it.
-
-    Raises UsageError where there is no row yet.
+    Raises UsageError where there is no whole row yet.
     """
-    config = load_config(path, runs)
-    milestone = milestone_of(config)
-    study = load_study(config)
-    rows = rows_of(study)
+    milestone, study = milestone_of(config), load_study(config)
+    rows, measurements, others = _whole(study, config)
     if not rows:
-        raise UsageError(f"{shown(storage_url(config))} has no whole row yet; go on with `thrones run {path}`")
-    float_rows: list[Row] = []
+        raise UsageError(f"{shown(storage_url(config))} has no whole row yet; go on with `thrones run {config.name}`")
+    left_out = [f"{counted(others, 'row')} of an earlier grid, or twice there: not shown"] * (others > 0)
+    float_rows = [row for row in rows if row.quantization == "float32"] if milestone == "m2" else []
+    if milestone == "m2" and first is not None and is_there(first):
+        told = _unlike(study, load_study(first))
+        if told:
+            left_out.append(f"Table 1 is not compared with: {told}")
+        else:
+            there = {row.key for row in float_rows}
+            float_rows += [row for row in _whole(load_study(first), first)[0] if row.key not in there]
+    wanted = grid_params(config.grid) if config.grid else []
+    missing = [
+        f"fraction {row['fraction']:g} with {counted(row['epochs'], 'epoch')}, {row['quantization']}"
+        for row in wanted
+        if (row["fraction"], row["epochs"], row["quantization"]) not in measurements
+    ]
+    facts = _facts(study, config, next(iter(measurements.values())))
+    return GridTable(config, tuple(rows), measurements, tuple(float_rows), facts, tuple(missing), tuple(left_out))
+
+
+def first_of(config: StudyConfig, path: Path) -> StudyConfig | None:
+    """The study of Table 1 that lies beside Table 2's file, in the same storage; None where there is none."""
     first = path.with_name("m1.toml")
-    if milestone == "m2" and first.exists():
-        of_first = load_config(first, runs)
-        float_rows = rows_of(load_study(of_first)) if is_there(of_first) else []
-    return Deck(milestone, team, members, tuple(rows), tuple(float_rows), _facts(study, config))
+    if first == path or not first.exists():
+        return None
+    return overlaid(load_config(first, config.folder.parent), storage=config.storage, artifacts=config.artifacts)
 
 
-def write_tables(folder: Path, path: Path, runs: Path, team: str = "–", members: str = "–") -> list[Path]:
-    """Write the table as Markdown, CSV and slides, and every row's raw windows; the files that were written.
-
-    Raises UsageError as `deck_of` does.
-    """
-    config, deck = load_config(path, runs), deck_of(path, runs, team, members)
-    said = [*deck.facts, *notes(deck.rows), f"Made by `thrones run {path.name}`, then `thrones table {config.name}`."]
+def write_tables(folder: Path, table: GridTable, study_file: str, team: str = "–", members: str = "–") -> list[Path]:
+    """Write the table as Markdown, CSV and slides, and every row's raw windows; the files that were written."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file; name a folder")
+    made = f"Made by `thrones run {study_file}`, then `thrones table {table.config.name}`."
     texts = (
-        markdown(title_of(config), deck.rows, said),
-        csv_text(deck.rows),
-        to_json(deck.rows, measurements_of(load_study(config))),
+        markdown(table.title, table.rows, [*table.facts, *notes(table.rows), made]),
+        csv_text(table.rows),
+        to_json(table.rows, table.measurements),
     )
     for name, text in zip(FILES, texts, strict=True):
         write_at_once(folder / name, text.encode())
-    slides = folder / f"{deck.milestone.upper()}.pptx"
-    write_deck(slides, deck)
+    slides = folder / f"{table.milestone.upper()}.pptx"
+    write_deck(slides, table.deck(team, members))
     return [*(folder / name for name in FILES), slides]
 
 
@@ -104,7 +132,7 @@ def to_json(rows: Sequence[Row], measured: Mapping[Key, Measurement]) -> str:
             "epochs": row.epochs,
             "quantization": row.quantization,
             "test_accuracy_percent": row.test_accuracy_percent,
-            "measurement": json.loads(nameless(measured[key_of(row)]).to_json()),
+            "measurement": json.loads(nameless(measured[row.key]).to_json()),
         }
         for row in rows
     ]
@@ -130,15 +158,35 @@ def from_json(text: str) -> list[Row]:
         raise UsageError(f"no stored table ({type(error).__name__}: {error}); run `thrones table` again") from error
 
 
-def key_of(row: Row) -> Key:
-    """What names a row: fraction, epochs, format."""
-    return row.fraction, row.epochs, row.quantization
+def least_passes(text: str) -> int:
+    """How many whole passes over the test set each row's measurement made at least, of what `from_json` takes."""
+    return min((each["measurement"]["plan"]["passes"] for each in json.loads(text)["rows"]), default=0)
 
 
-def _row(trial: optuna.trial.FrozenTrial) -> Row:
-    about = trial.user_attrs
-    spec = CompressionSpec.from_dict(about["spec"])
-    return row_from(spec, about["test_accuracy_percent"], Measurement.from_dict(about["measurement"]))
+def _whole(study: optuna.Study, config: StudyConfig) -> tuple[list[Row], dict[Key, Measurement], int]:
+    """The rows that the grid asks for now, each of one trial, with their raw windows; how many others are whole."""
+    trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    wanted = grid_params(config.grid) if config.grid else []
+    found: dict[Key, tuple[Row, Measurement]] = {}
+    for trial in trials:
+        row = {name: trial.params[name] for name in ("fraction", "epochs", "quantization")}
+        if config.grid is not None and row in wanted and stands(trial, config, config.grid):
+            about = trial.user_attrs
+            measured = Measurement.from_dict(about["measurement"])
+            spec = CompressionSpec.from_dict(about["spec"])
+            made = row_from(spec, about["test_accuracy_percent"], measured)
+            found.setdefault(made.key, (made, measured))
+    rows = sorted((row for row, _ in found.values()), key=lambda row: (row.quantization, row.fraction, row.epochs))
+    return rows, {key: measured for key, (_, measured) in found.items()}, len(trials) - len(found)
+
+
+def _unlike(study: optuna.Study, first: optuna.Study) -> str:
+    """What two grids do not have in common, in words; empty where they can be compared."""
+    ours, theirs = (each.user_attrs.get("identity", {}) for each in (study, first))
+    for key in COMPARABLE:
+        if ours.get(key) != theirs.get(key):
+            return f"it was made with another {key}"
+    return ""
 
 
 def row_from(spec: CompressionSpec, test_accuracy_percent: float, measured: Measurement) -> Row:
@@ -160,8 +208,7 @@ def row_from(spec: CompressionSpec, test_accuracy_percent: float, measured: Meas
     )
 
 
-def _facts(study: optuna.Study, config: StudyConfig) -> tuple[str, ...]:
-    (first, *_) = measurements_of(study).values()
+def _facts(study: optuna.Study, config: StudyConfig, first: Measurement) -> tuple[str, ...]:
     where, plan = first.environment, first.plan
     meter = f"{first.meter}, a constant: power and energy are estimates" if first.estimated else first.meter
     passes = f"at least {plan.passes} whole pass{'es' * (plan.passes != 1)} over the test set" if plan.passes else ""

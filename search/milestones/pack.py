@@ -10,16 +10,17 @@ from pathlib import Path
 
 import search
 from compress.errors import UsageError
-from search.config import load_config
-from search.milestones.grids import deck_of, milestone_of, missing_of, write_tables
-from search.milestones.replay import FOLDER, Replay, table3
+from search.config import StudyConfig
+from search.formats import counted
+from search.milestones.grids import first_of, read_table, write_tables
+from search.milestones.replay import FOLDER, LEAST_RUNS, Replay, table3
 from search.milestones.slides import write_table3_slide
 from search.milestones.video import check_video
 
 Content = dict[str, bytes]
 PACKAGES = ("edge", "compress", "search")
-LEAST_RUNS = 3
-"""The rules ask for averages over the entire test set, at least three runs."""
+REPLAY_FILES = ("model.tflite", "spec.json", "table3.md", "results.csv", "results.json")
+"""What `thrones replay` leaves, beside the study file."""
 PROJECT = """[build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
@@ -38,42 +39,47 @@ search = ["*.html"]
 """
 
 
-def table_content(path: Path, runs: Path, team: str, members: str, video: Path | None) -> Content:
+def table_content(path: Path, config: StudyConfig, team: str, members: str, video: Path | None) -> Content:
     """What M1_<team>.zip or M2_<team>.zip holds. Raises UsageError for rows that are missing, and as `check_video`."""
-    config = load_config(path, runs)
-    deck = deck_of(path, runs, team, members)
-    missing = missing_of(config, list(deck.rows))
-    if missing:
-        raise UsageError(f"{len(missing)} rows are missing, the first: {missing[0]}; go on with `thrones run {path}`")
-    name = milestone_of(config).upper()
+    table = read_table(config, first_of(config, path))
+    if table.missing:
+        what = f"{counted(len(table.missing), 'row')} missing, the first: {table.missing[0]}"
+        raise UsageError(f"{what}; go on with `thrones run {path}`")
+    if table.milestone != f"m{path.stem[-1:]}" and path.stem in ("m1", "m2"):
+        raise UsageError(f"{path} holds the grid of {table.milestone}: its quantization is not that of {path.stem}")
+    name = table.milestone.upper()
     with tempfile.TemporaryDirectory(prefix="thrones-") as temporary:
-        written = write_tables(Path(temporary), path, runs, team, members)
+        written = write_tables(Path(temporary), table, path.name, team, members)
         content = {file.name: file.read_bytes() for file in written}
     content[f"{name}_{team}.pptx"] = content.pop(f"{name}.pptx")
-    content[path.name] = path.read_bytes()
+    content[path.name] = beside(config, path.read_text(encoding="utf-8")).encode()
     if video is not None:
         check_video(video)
         content[f"{name}_{team}{video.suffix.lower()}"] = video.read_bytes()
     steps = (f"thrones run {path.name}", f"thrones table {path.name}")
-    return {**content, "REPRODUCE.md": reproduce(f"{name}, team {team}", steps), **code()}
+    return {**content, "REPRODUCE.md": reproduce(f"{name}, team {team}", steps), **base_of(config), **code()}
 
 
-def winner_content(path: Path, runs: Path, team: str, members: str) -> Content:
+def winner_content(path: Path, config: StudyConfig, team: str, members: str) -> Content:
     """What M3_<team>.zip holds: what `thrones replay` left, the slide and the code.
 
-    Raises UsageError when there was no replay, or one of fewer runs than the rules ask for.
+    Raises UsageError when there was no replay, or one that the rules do not allow, or a part of it is missing.
     """
-    config = load_config(path, runs)
     folder = config.folder / FOLDER
-    if not (folder / "results.json").exists():
-        raise UsageError(f"{folder}/results.json is missing; `thrones replay {path}` measures as the rules ask")
-    found = Replay.from_json((folder / "results.json").read_text(encoding="utf-8"))
+    files = [*REPLAY_FILES, f"{config.name}.toml"]
+    missing = [name for name in files if not (folder / name).is_file()]
+    if missing:
+        raise UsageError(f"{folder}/{missing[0]} is missing; `thrones replay {path}` measures as the rules ask")
+    content = {name: (folder / name).read_bytes() for name in files}
+    content[files[-1]] = beside(config, content[files[-1]].decode(errors="replace")).encode()
+    found = Replay.from_json(content["results.json"].decode(errors="replace"))
+    plan = found.runs[0].plan
     if len(found.runs) < LEAST_RUNS:
-        raise UsageError(
-            f"the replay has {len(found.runs)} runs over the test set, the rules ask for {LEAST_RUNS}; replay again"
-        )
+        done = counted(len(found.runs), "run")
+        raise UsageError(f"the replay has {done} over the test set, the rules ask for {LEAST_RUNS}; replay again")
+    if plan.passes < 1:
+        raise UsageError(f"the replay's plan {plan.name} makes no pass over the test set; replay with --plan final")
     table, environment = table3(found), found.runs[0].environment
-    content = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
     facts = (
         f"Device: {environment.cpu}, {environment.os}; meter: {found.runs[0].meter}",
         f"Model: {len(content['model.tflite']):,} bytes, sha256 {found.sha256[:16]}...",
@@ -85,7 +91,30 @@ def winner_content(path: Path, runs: Path, team: str, members: str) -> Content:
     steps = ("thrones measure model.tflite --images cifar10 --plan final", "thrones replay .")
     if found.data != "cifar10":
         steps = ("thrones measure model.tflite --plan final", steps[1])
-    return {**content, "REPRODUCE.md": reproduce(f"M3, team {team}, road {found.road}", steps), **code()}
+    title = f"M3, team {team}, road {found.road}"
+    return {**content, "REPRODUCE.md": reproduce(title, steps), **base_of(config), **code()}
+
+
+def beside(config: StudyConfig, text: str) -> str:
+    """The study file's text as it is packed: the team's own base lies beside it."""
+    if config.base is None:
+        return text
+    line = f'base = "{Path(config.base).name}"'
+    named = re.compile(r"^base\s*=.*$", re.MULTILINE)
+    return named.sub(line, text, count=1) if named.search(text) else f"{line}\n{text}"
+
+
+def base_of(config: StudyConfig) -> Content:
+    """The team's own base, where the study file names one, under that name: the commands of REPRODUCE.md begin with it.
+
+    Raises UsageError where it is not there.
+    """
+    if config.base is None:
+        return {}
+    path = Path(config.base)
+    if not path.is_file():
+        raise UsageError(f"base {path} of study {config.name} does not exist; the submission needs it")
+    return {path.name: path.read_bytes()}
 
 
 def reproduce(title: str, steps: tuple[str, str]) -> bytes:
@@ -140,3 +169,10 @@ def check_team(team: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]{1,20}", team):
         raise UsageError(f"team {team!r} must be 1 to 20 letters, digits or hyphens, such as 7")
     return team
+
+
+def check_members(members: str) -> str:
+    """The names as they stand on the slides. Raises UsageError for none, and for what a slide cannot hold."""
+    if not members.strip() or not all(character.isprintable() or character.isspace() for character in members):
+        raise UsageError(f'--members {members!r} must be names, such as "Ann Arbor, Bob Dylan"')
+    return members

@@ -23,15 +23,19 @@ from edge.compare import Images, compare
 from search.bench import Bench, open_bench
 from search.cache import Cache
 from search.candidate import accuracy_percent, convert_trained, train_candidate
-from search.formats import percent
-from search.milestones.rows import Table3
+from search.formats import counted, percent
+from search.milestones.rows import Table3, check_percent
 from search.milestones.source import Source
-from search.milestones.tables import table3_markdown
+from search.milestones.tables import BOLD3, table3_markdown
 from search.progress import Progress
 from search.winner import nameless
 
 MOST_DIFFERING = 0.002
 """Share of the test images that host and device may label differently: int8 rounds differently on x86 and arm64."""
+LEAST_RUNS = 3
+"""The rules ask for averages over the entire test set, at least three runs."""
+FAR_APART = 0.05
+"""Runs whose latencies lie further apart, as a share of the median, were disturbed."""
 FOLDER = "replay"
 SPREADS = ("latency_ms", "energy_mj", "max_power_w", "peak_memory_mb")
 
@@ -58,7 +62,8 @@ class Differing:
 class Replay:
     """All of a replay, the raw windows of every run included.
 
-    `test_accuracy_percent` is the device's. `rebuilt` is None where it was not asked for.
+    `test_accuracy_percent` is the device's. `rebuilt` is None where it was not asked for. `base` is the key of the
+    network that the winner was made of.
     """
 
     name: str
@@ -72,6 +77,20 @@ class Replay:
     differing: tuple[Differing, ...]
     rebuilt: Rebuilt | None
     runs: tuple[Measurement, ...]
+    base: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.road not in BOLD3:
+            raise UsageError(f"road must be one of {', '.join(BOLD3)}, got {self.road!r}")
+        if not isinstance(self.sha256, str) or not isinstance(self.test_images, int):
+            raise UsageError(f"sha256 and test_images are no text and number: {self.sha256!r}, {self.test_images!r}")
+        for name in ("test_accuracy_percent", "host_accuracy_percent"):
+            check_percent(name, getattr(self, name))
+        if not self.runs:
+            raise UsageError("a replay needs at least one run, got 0")
+        for run in self.runs:
+            if not run.latency_ms > 0 or run.energy_mj == 0:
+                raise UsageError(f"a run's latency and energy must be > 0, got {run.latency_ms} and {run.energy_mj}")
 
     def to_json(self) -> str:
         """JSON text; `from_json` gives the same back."""
@@ -86,7 +105,7 @@ class Replay:
             differing = tuple(Differing(**each) for each in data["differing"])
             runs = tuple(Measurement.from_dict(each) for each in data["runs"])
             return Replay(**{**data, "rebuilt": rebuilt, "differing": differing, "runs": runs})
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {error}"
             raise UsageError(f"no stored replay ({what}); run `thrones replay` again") from error
 
@@ -116,7 +135,8 @@ def replay(
 ) -> Replay:
     """Check the stored bytes on host and device, build them again from their specification, and measure them.
 
-    Raises UsageError when the accuracy misses the rule, or host and device disagree on too many images.
+    Raises UsageError when the accuracy misses the rule, host and device disagree on too many images, or the base is not
+    the one that the winner was made of.
     """
     config = source.config
     before, own = Cache(config.folder.parent / "cache"), Cache(config.folder / "rebuilding")
@@ -125,6 +145,11 @@ def replay(
             shutil.copytree(before.folder / kind, own.folder / kind, dirs_exist_ok=True)
     with open_bench(config, data, progress, own if rebuild else before) as bench:
         plan = replace(plan_for(plan_name, bench.device.shortest_window_s), threads=source.spec.threads)
+        if rebuild and source.base not in (None, bench.base_key):
+            raise UsageError(
+                f"{source.where} was made of another base than {config.base or 'the bundled one'}, so it cannot be "
+                "built again from it: name its own with --base, or leave rebuilding out with --no-rebuild"
+            )
         host, device = _labels(bench, source.model)
         labels = data.test[1]
         differing = _differing(host, device, labels)
@@ -148,7 +173,21 @@ def replay(
             differing=differing,
             rebuilt=rebuilt,
             runs=tuple(map(nameless, entry.rounds)),
+            base=source.base,
         )
+
+
+def warnings(found: Replay) -> list[str]:
+    """What keeps a replay from being submitted, or from being believed: too few runs, or runs that lie far apart."""
+    told, plan = [], found.runs[0].plan
+    if len(found.runs) < LEAST_RUNS or plan.passes < 1:
+        done = f"{counted(len(found.runs), 'run')} by plan {plan.name}"
+        told.append(f"{done}: for a submission the rules ask for {LEAST_RUNS} over the whole test set (--plan final)")
+    apart = table3(found).spreads["latency_ms"]
+    if apart > FAR_APART:
+        limit = f"{FAR_APART:.0%}"
+        told.append(f"the runs' latencies lie {apart:.0%} apart, more than {limit}: is the device busy? replay again")
+    return told
 
 
 def check(accuracy_percent: float, rule_percent: float, images: int, differing: Sequence[Differing]) -> list[str]:

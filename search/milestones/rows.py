@@ -1,6 +1,17 @@
-"""A line of Table 1, 2 or 3, as plain data; the tables' definitions."""
+"""A line of Table 1, 2 or 3, as plain data; the tables' definitions, and the rows that the rules ask for."""
 
 from dataclasses import dataclass
+
+from compress.errors import UsageError
+
+Key = tuple[float, int, str]
+"""What names a row: fraction, epochs, format."""
+_PRUNED = tuple((fraction, epochs) for fraction in (0.05, 0.25, 0.5, 0.75, 0.9) for epochs in (0, 3, 5))
+REQUIRED: dict[str, tuple[Key, ...]] = {
+    "m1": tuple((*setting, "float32") for setting in _PRUNED),
+    "m2": tuple((*setting, "dynamic") for setting in ((0.0, 0), *_PRUNED)),
+}
+"""The settings that the rules of M1 and M2 ask for; of M2 dynamic quantization alone, too."""
 
 DEFINITIONS = {
     "test accuracy": "share of all test images that the saved model labels correctly, run by the device's interpreter",
@@ -37,6 +48,16 @@ class Row:
     parameters: int
     macs: int
 
+    def __post_init__(self) -> None:
+        check_percent("test_accuracy_percent", self.test_accuracy_percent)
+        if not self.latency_ms > 0:
+            raise UsageError(f"latency_ms must be > 0, got {self.latency_ms}")
+
+    @property
+    def key(self) -> Key:
+        """What names it."""
+        return self.fraction, self.epochs, self.quantization
+
 
 @dataclass(frozen=True)
 class Table3:
@@ -65,3 +86,9 @@ class Table3:
     def fom_published(self) -> float:
         """The same as published entries give it: accuracy as a fraction / (s x J)."""
         return self.fom * 10_000
+
+
+def check_percent(name: str, value: object) -> None:
+    """Raises UsageError unless `value` is a number within 0..100."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100:
+        raise UsageError(f"{name} must be a number within 0..100, got {value!r}")

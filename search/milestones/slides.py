@@ -28,7 +28,7 @@ from search.milestones.drawing import (
     new_presentation,
 )
 from search.milestones.findings import KEEP_PERCENT, Finding, Findings, table1_findings, table2_findings
-from search.milestones.rows import Row, Table3
+from search.milestones.rows import REQUIRED, Row, Table3
 from search.milestones.slide_check import SlideText, overflows, read_slides
 from search.milestones.tables import BOLD3, INT8, body, columns, columns3, notes, table3_cells, table3_notes
 
@@ -36,7 +36,8 @@ __all__ = ["Deck", "SlideText", "overflows", "read_slides", "write_deck", "write
 
 FULL = WIDTH - 2 * MARGIN
 ONE_TABLE = 24
-"""More rows than this stand in two tables side by side; more than two such tables stand in the CSV."""
+"""More rows than this stand in two tables side by side; what two such tables cannot hold stands in the CSV, and is none
+of those that the rules ask for."""
 
 SUBJECTS = {"m1": "structural pruning", "m2": "dynamic quantization"}
 ROADS3 = {
@@ -64,8 +65,14 @@ class Deck:
     def __post_init__(self) -> None:
         if self.milestone not in SUBJECTS:
             raise UsageError(f"milestone must be one of {', '.join(SUBJECTS)}, got {self.milestone!r}")
-        if not self.rows:
+        if not self.compared:
             raise UsageError(f"no rows for {self.milestone.upper()}: measure at least one setting first")
+
+    @property
+    def compared(self) -> tuple[Row, ...]:
+        """The rows that the charts and findings are about; those in other formats stand in the table alone."""
+        wanted = "dynamic" if self.milestone == "m2" else "float32"
+        return tuple(row for row in self.rows if row.quantization == wanted)
 
 
 def write_deck(path: Path, deck: Deck) -> None:
@@ -73,7 +80,7 @@ def write_deck(path: Path, deck: Deck) -> None:
     name = deck.milestone.upper()
     presentation = new_presentation(f"{name}: {SUBJECTS[deck.milestone]} of MobileNet-v1", _plain(deck.members))
     quantized = deck.milestone == "m2"
-    said = table2_findings(deck.rows, deck.float_rows) if quantized else table1_findings(deck.rows)
+    said = table2_findings(deck.compared, deck.float_rows) if quantized else table1_findings(deck.compared)
     footer = f"Team {_plain(deck.team)}  |  {name}"
     _cover(presentation, deck)
     _approach(presentation, deck, footer)
@@ -117,7 +124,7 @@ def _approach(presentation: Any, deck: Deck, footer: str) -> None:
     lines = [*(_quantizing(deck) if quantized else _pruning(deck)), *map(_led, deck.facts)]
     add_text(slide, Box(MARGIN, 1.3, 6.9, 5.6), lines, (18, 11), gap=0.6)
     box = Box(MARGIN + 7.3, 1.35, FULL - 7.3, 5.4)
-    add_table(slide, box, _sizes(deck) if quantized else _structures(deck.rows), (14, 9))
+    add_table(slide, box, _sizes(deck) if quantized else _structures(deck.compared), (14, 9))
 
 
 def _pruning(deck: Deck) -> list[Line]:
@@ -128,13 +135,13 @@ def _pruning(deck: Deck) -> list[Line]:
             "Pruning:",
         ),
         Line(f"{_grid(deck.rows)}.", "Grid:"),
-        Line("each as a float32 TensorFlow Lite model, run over the entire test set.", "Deployment:"),
+        Line("each as a float32 TensorFlow Lite model, on the device below.", "Deployment:"),
     ]
 
 
 def _quantizing(deck: Deck) -> list[Line]:
     known = {(row.fraction, row.epochs) for row in deck.float_rows}
-    both = sum((row.fraction, row.epochs) in known for row in deck.rows)
+    both = sum((row.fraction, row.epochs) in known for row in deck.compared)
     lines = [
         Line("TensorFlow Lite's dynamic-range quantization; no calibration images, no training after it.", "Method:"),
         Line(INT8.removeprefix("dynamic: dynamic-range quantization; "), "Weights:"),
@@ -164,7 +171,7 @@ def _structures(rows: Sequence[Row]) -> Grid:
 def _sizes(deck: Deck) -> Grid:
     """The file of each fraction before and after quantization, where Table 1 has it."""
     before = {row.fraction: row for row in deck.float_rows}
-    after = {row.fraction: row for row in sorted(deck.rows, key=lambda row: (row.fraction, row.epochs))}
+    after = {row.fraction: row for row in sorted(deck.compared, key=lambda row: (row.fraction, row.epochs))}
     lines = []
     for fraction, row in after.items():
         floats = before.get(fraction)
@@ -178,13 +185,16 @@ def _table(presentation: Any, deck: Deck, footer: str) -> None:
     """The complete table; the accuracies that keep the rule in bold; definitions under it and in the notes."""
     number = {"m1": 1, "m2": 2}[deck.milestone]
     slide = add_slide(presentation, f"Table {number}: {counted(len(deck.rows), 'setting')} on the device", footer)
-    per_table = len(deck.rows) if len(deck.rows) <= ONE_TABLE else min(ONE_TABLE, -(-len(deck.rows) // 2))
-    parts = [deck.rows[start : start + per_table] for start in range(0, len(deck.rows), per_table)][:2]
+    required = REQUIRED[deck.milestone]
+    first = sorted(deck.rows, key=lambda row: row.key not in required)[: 2 * ONE_TABLE]
+    shown = [row for row in deck.rows if row in first]
+    per_table = len(shown) if len(shown) <= ONE_TABLE else -(-len(shown) // 2)
+    parts = [shown[start : start + per_table] for start in range(0, len(shown), per_table)]
     width = (FULL - 0.3 * (len(parts) - 1)) / len(parts)
     for place, part in enumerate(parts):
         box = Box(MARGIN + place * (width + 0.3), 1.12, width, 4.95)
         add_table(slide, box, _settings_grid(deck.rows, part), (13, 9 if len(parts) == 1 else 8))
-    left_out = len(deck.rows) - sum(map(len, parts))
+    left_out = len(deck.rows) - len(shown)
     caption = [f"Bold: at least {KEEP_PERCENT:g} % test accuracy."]
     caption += [f"{left_out} more settings stand in the CSV."] * (left_out > 0)
     said = [*caption, *notes(deck.rows)]
@@ -202,11 +212,11 @@ def _settings_grid(rows: Sequence[Row], part: Sequence[Row]) -> Grid:
 
 
 def _charts(presentation: Any, deck: Deck, said: Findings, footer: str) -> None:
-    shown = quantities(deck.rows)
+    shown = quantities(deck.compared)
     names = [quantity.title.split(" [")[0].removesuffix(" for one image") for quantity in shown]
     title = "Accuracy against " + ", ".join(names[:-1]) + f" and {names[-1]}"
     slide = add_slide(presentation, title, footer)
-    groups = series(deck.rows, deck.float_rows if deck.milestone == "m2" else ())
+    groups = series(deck.compared, deck.float_rows if deck.milestone == "m2" else ())
     width = (FULL - 0.2 * (len(shown) - 1)) / len(shown)
     for place, quantity in enumerate(shown):
         add_scatter(slide, Box(MARGIN + place * (width + 0.2), 1.12, width, 3.75), quantity, groups)

@@ -1,7 +1,7 @@
 """Where a winner lies: in a study's storage, in studies/results, or in an unpacked submission."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from compress.errors import UsageError
 from compress.spec import CompressionSpec
 from search.artifacts import read_artifact
-from search.config import StudyConfig, load_config, parse_config
+from search.config import StudyConfig, load_config, overlaid, parse_config
 from search.storage import best_trial, load_study
 from search.storages import is_there, shown, storage_url
 from search.winner import RESULT
@@ -19,7 +19,8 @@ from search.winner import RESULT
 class Source:
     """A winner: the bytes that were measured, the specification that leads to them, and the study they are of.
 
-    `text` is the study file's; `trial` the number in the storage, None where the winner lay in a folder.
+    `text` is the study file's; `trial` the number in the storage, None where the winner lay in a folder. `base` is the
+    key of the network that it was made of, None where that is not told.
     """
 
     where: str
@@ -27,6 +28,7 @@ class Source:
     text: str
     spec: CompressionSpec
     model: bytes
+    base: str | None = None
     trial: int | None = None
 
     @property
@@ -35,22 +37,26 @@ class Source:
         return sha256(self.model).hexdigest()
 
 
-def find_source(path: Path, runs: Path, trial: int | None = None) -> Source:
+def find_source(path: Path, runs: Path, trial: int | None = None, **given: str | None) -> Source:
     """The winner that `path` leads to: a study file with its storage, or a folder with a winner in it.
 
-    A study that was never run here is looked for in `results/<its name>` beside its file. Raises UsageError where
-    nothing is found, for a trial that has no model, and for files that are missing or have changed.
+    `given`: what options of the command say in place of the study file. A study that was never run here is looked for
+    in `results/<its name>` beside its file, unless a storage is named. Raises UsageError where nothing is found, for a
+    trial that has no model, and for files that are missing or have changed.
     """
     if path.is_dir():
-        return _from_folder(path, runs, trial)
-    config = load_config(path, runs)
+        source = _from_folder(path, runs, trial)
+        return replace(source, config=overlaid(source.config, **given))
+    config = overlaid(load_config(path, runs), **given)
     if is_there(config):
         return _from_storage(path, config, trial)
     folder = path.parent / "results" / config.name
-    if not folder.is_dir():
-        missing = f"neither {shown(storage_url(config))} nor {folder} exists"
+    if config.storage is not None or not folder.is_dir():
+        where = shown(storage_url(config))
+        missing = f"{where} has no such study" if config.storage else f"neither {where} nor {folder} exists"
         raise UsageError(f"{config.name}: {missing}; find a winner with `thrones run {path}`")
-    return _from_folder(folder, runs, trial)
+    source = _from_folder(folder, runs, trial)
+    return replace(source, config=overlaid(source.config, **given))
 
 
 def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Source:
@@ -70,22 +76,23 @@ def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Source
     _same(f"artifact {about[key]}", model, about["candidate"]["sha256"])
     spec = CompressionSpec.from_dict(about["spec"])
     where = f"trial {number} of {shown(storage_url(config))}"
-    return Source(where, config, path.read_text(encoding="utf-8"), spec, model, number)
+    base = study.user_attrs.get("identity", {}).get("base")
+    return Source(where, config, path.read_text(encoding="utf-8"), spec, model, base, number)
 
 
 def _from_folder(folder: Path, runs: Path, trial: int | None) -> Source:
     if trial is not None:
         raise UsageError(f"--trial {trial} needs a study that was run here; {folder} holds one winner")
+    """Of `thrones best --results`, with its result.json, or of a submission, with its study file and results.json."""
     studies = sorted(folder.glob("*.toml"))
     model, spec = _read(folder / "model.tflite"), CompressionSpec.from_dict(_json(folder / "spec.json"))
+    about = _json(folder / ("results.json" if len(studies) == 1 else RESULT))
+    _same(folder / "model.tflite", model, str(about.get("sha256")))
     if len(studies) == 1:
-        path = studies[0]
-        text = path.read_text(encoding="utf-8")
+        path, text = studies[0], _read(studies[0]).decode(errors="replace")
     else:
-        about = _json(folder / RESULT)
         path, text = folder / f"{about['name']}.toml", about["study"]
-        _same(folder / "model.tflite", model, about["sha256"])
-    return Source(str(folder), parse_config(text, path, runs), text, spec, model)
+    return Source(str(folder), parse_config(text, path, runs), text, spec, model, about.get("base"))
 
 
 def _same(path: Path | str, model: bytes, wanted: str) -> None:
@@ -106,4 +113,6 @@ def _json(path: Path) -> dict[str, Any]:
         values: dict[str, Any] = json.loads(_read(path))
     except ValueError as error:
         raise UsageError(f"{path} is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no object but {type(values).__name__}")
     return values

@@ -9,39 +9,44 @@ from compress.data import Dataset
 from compress.errors import UsageError
 from edge.check import WRONG, Finding
 from search.config import StudyConfig
-from search.milestones.check import RULE_PERCENT, check, study_of, unpack
-from search.milestones.pack import check_team, table_content, winner_content, zipped
+from search.milestones.check import check, study_of
+from search.milestones.pack import check_members, check_team, table_content, winner_content, zipped
+from search.milestones.unpack import unpack
+
+Find = Callable[[StudyConfig | None], Dataset]
+"""The images of a study; None asks for those of the competition."""
 
 
 def submit(
     milestone: str,
     study: Path,
-    runs: Path,
-    data: Dataset,
+    config: StudyConfig,
+    find: Find,
     out: Path,
     *,
     team: str,
     members: str,
     video: Path | None,
-    least_percent: float,
 ) -> tuple[Path, list[Finding]]:
-    """Pack M1, M2 or M3 into `out`, after all of it was checked; the zip, and what was found.
+    """Pack M1, M2 or M3 of a study, whose file is `study`, into `out`, after all of it was checked.
 
-    Raises UsageError naming what is missing or wrong; then no zip is written.
+    The zip, and what was found. Raises UsageError naming what is missing or wrong; then no zip is written.
     """
     check_team(team)
+    check_members(members)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; name the folder for the zip")
     if milestone == "m3":
         if video is not None:
             raise UsageError(f"--video {video}: M3 asks for no video, only M1 and M2 do; leave it out")
-        content = winner_content(study, runs, team, members)
+        content = winner_content(study, config, team, members)
     else:
-        content = table_content(study, runs, team, members, video)
+        content = table_content(study, config, team, members, video)
     name = f"{milestone.upper()}_{team}.zip"
     with tempfile.TemporaryDirectory(prefix="thrones-submit-") as temporary:
-        made, unpacked = Path(temporary) / name, Path(temporary) / "unpacked"
+        made = Path(temporary) / name
         made.write_bytes(zipped(content))
-        unpack(made, unpacked)
-        findings = list(check(name, unpacked, data, least_percent))
+        findings = list(check_zip(made, config.folder.parent, find))
         wrong = [finding for finding in findings if finding.verdict == WRONG]
         if wrong:
             what = "; ".join(f"{finding.what}: {finding.found} ({finding.remedy})" for finding in wrong)
@@ -56,17 +61,13 @@ def submit(
     return out / name, findings
 
 
-def check_zip(path: Path, runs: Path, find: Callable[[StudyConfig | None], Dataset]) -> Iterator[Finding]:
-    """Check any submission, on the data set that `find` has for its study. Raises UsageError as `unpack`."""
+def check_zip(path: Path, runs: Path, find: Find) -> Iterator[Finding]:
+    """Check any submission, on the images that `find` has for its study. Raises UsageError as `unpack`."""
     with tempfile.TemporaryDirectory(prefix="thrones-check-") as folder:
-        unpack(path, Path(folder))
-        config = study_of(Path(folder), runs)
-        data = find(config)
-        yield from check(path.name, Path(folder), data, least_percent(config, data))
-
-
-def least_percent(config: StudyConfig | None, data: Dataset) -> float:
-    """The accuracy that a submission must reach: on CIFAR-10 the competition's, on other data the study's own rule."""
-    if config is None or data.name == "cifar10":
-        return RULE_PERCENT
-    return config.rule.percent_on(data.rule_percent)
+        root = unpack(path, Path(folder))
+        config = None
+        try:
+            config = study_of(root, runs)
+        except UsageError as error:
+            yield Finding("study file", str(error), WRONG, "pack the one that was run")
+        yield from check(path.name, root, config, lambda: find(config))
