@@ -112,7 +112,7 @@ def test_host_and_device_may_differ_on_one_image_in_five_hundred() -> None:
         check(75.0, 70.0, 10_000, (*few, Differing(20, 1, 2, 3)))
 
 
-def test_a_folder_with_another_model_or_a_base_that_is_not_its_own_is_refused(
+def test_a_folder_with_another_model_spec_or_base_is_refused(
     replayed: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder, _ = replayed
@@ -121,10 +121,14 @@ def test_a_folder_with_another_model_or_a_base_that_is_not_its_own_is_refused(
     squares.lend_base(folder, tmp_path / "runs")
     (kept / "model.tflite").write_bytes((kept / "model.tflite").read_bytes() + b"x")
     assert "kept/model.tflite has changed since it was measured" in squares.refused("replay", "kept", folder=tmp_path)
+    shutil.copy(folder / "runs" / "squares" / "replay" / "model.tflite", kept)
+    spec = json.loads((kept / "spec.json").read_text())
+    (kept / "spec.json").write_text(json.dumps({**spec, "stem_stride": 1}))
+    told = squares.refused("replay", "kept", "--no-rebuild", folder=tmp_path)
+    assert "kept: its specification does not lead to its model: convolution 0" in told
     (base,) = (folder / "runs" / "cache" / "bases").glob("*.npz")
     weights = load_weights(base)
     save_weights(tmp_path / "mine.npz", [2 * weights[0], *weights[1:]])
-    shutil.copy(folder / "runs" / "squares" / "replay" / "model.tflite", kept)
     told = squares.refused("replay", "kept", "--base", "mine.npz", folder=tmp_path)
     assert "kept was made of another base than mine.npz" in told and "--no-rebuild" in told
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.audit import audit
 from compress.data import Dataset
-from compress.errors import UsageError
+from compress.errors import CandidateError, UsageError, one_line
 from compress.files import write_at_once
-from edge import LocalDevice, Measurement, plan_for
+from edge import EdgeError, LocalDevice, Measurement, plan_for, read_operators
 from edge.compare import Images, compare
 from search.bench import Bench, open_bench
 from search.cache import Cache
@@ -135,8 +136,8 @@ def replay(
 ) -> Replay:
     """Check the stored bytes on host and device, build them again from their specification, and measure them.
 
-    Raises UsageError when the accuracy misses the rule, host and device disagree on too many images, or the base is not
-    the one that the winner was made of.
+    Raises UsageError when the accuracy misses the rule, host and device disagree on too many images, or base or
+    specification are not those that the winner was made of.
     """
     config = source.config
     before, own = Cache(config.folder.parent / "cache"), Cache(config.folder / "rebuilding")
@@ -150,6 +151,7 @@ def replay(
                 f"{source.where} was made of another base than {config.base or 'the bundled one'}, so it cannot be "
                 "built again from it: name its own with --base, or leave rebuilding out with --no-rebuild"
             )
+        _check_spec(source)
         host, device = _labels(bench, source.model)
         labels = data.test[1]
         differing = _differing(host, device, labels)
@@ -251,6 +253,15 @@ def _differing(
 ) -> tuple[Differing, ...]:
     found = np.flatnonzero(host != device)
     return tuple(Differing(int(n), int(labels[n]), int(host[n]), int(device[n])) for n in found)
+
+
+def _check_spec(source: Source) -> None:
+    """Raises UsageError where the specification is of another model than the stored one."""
+    spec = source.spec
+    try:
+        audit(read_operators(source.model), spec.architecture(), spec.quantization, spec.ends)
+    except (CandidateError, EdgeError) as error:
+        raise UsageError(f"{source.where}: its specification does not lead to its model: {one_line(error)}") from error
 
 
 def _rebuild(bench: Bench, source: Source) -> Rebuilt:
