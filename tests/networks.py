@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from compress.architecture import Architecture, Block
+from compress.network import Weights
 
 
 def architecture(*widths: int, stem_stride: int = 2) -> Architecture:
@@ -55,3 +56,10 @@ def random_network(shape: Architecture, seed: int = 0) -> Any:
 def random_images(count: int, seed: int = 0) -> np.ndarray:
     """uint8 (count, 32, 32, 3) noise."""
     return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+
+
+def same_weights(found: Weights, wanted: Weights) -> None:
+    """Fails unless both are the same float32 arrays."""
+    for was, now in zip(wanted, found, strict=True):
+        assert now.dtype == np.float32
+        np.testing.assert_array_equal(now, was)

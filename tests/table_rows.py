@@ -69,6 +69,7 @@ TABLE2 = tuple(map(dynamic, TABLE1))
 
 TABLE3 = Table3(
     road="latency",
+    rule_percent=70.0,
     test_accuracy_percent=71.99,
     peak_memory_mb=57.31,
     latency_ms=0.005461,

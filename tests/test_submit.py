@@ -88,6 +88,15 @@ def test_a_replay_that_the_rules_do_not_allow_is_not_packed(submitted: Path, tmp
     assert "no stored replay" in squares.refused("submit", "m3", "--road", "squares", *TEAM, folder=folder)
 
 
+def test_a_replay_of_another_model_than_the_study_s_best_is_doubtful(submitted: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(submitted, tmp_path / "squares"))
+    replayed = squares.thrones("replay", "squares", *QUICK, "--no-rebuild", "--trial", "1", folder=folder)
+    assert replayed.returncode == 0, replayed.stderr
+    ended = squares.thrones("submit", "m3", "--road", "squares", *TEAM, folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert "of another model than the best now, trial 2 of runs/squares/study.db: replay again" in ended.stdout
+
+
 def test_a_team_s_own_base_is_packed_and_named_in_the_study_file(submitted: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(submitted, tmp_path / "squares"))
     (folder / "mine").mkdir()

@@ -147,8 +147,8 @@ def memory(rows: Sequence[Row]) -> Finding | None:
     apart, shrinks = 100 * (high / low - 1), large.model_bytes / small.model_bytes
     text = f"the peak stays between {significant(low)} and {significant(high)} MB ({significant(apart)} % apart) while "
     text += f"the model file shrinks {significant(shrinks)} x; the smallest model is "
-    share = 100 * small.model_bytes / 1e6 / small.peak_memory_mb
-    return Finding("Memory", text + f"{significant(share)} % of its peak, the rest Python and the runtime.")
+    share = significant(100 * small.model_bytes / 1e6 / small.peak_memory_mb)
+    return Finding("Memory", text + f"{share} % of its peak, the rest Python and the runtime with its buffers.")
 
 
 def quantized_size(pairs: Sequence[Pair]) -> Finding | None:

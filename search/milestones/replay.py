@@ -85,7 +85,7 @@ class Replay:
             raise UsageError(f"road must be one of {', '.join(BOLD3)}, got {self.road!r}")
         if not isinstance(self.sha256, str) or not isinstance(self.test_images, int):
             raise UsageError(f"sha256 and test_images are no text and number: {self.sha256!r}, {self.test_images!r}")
-        for name in ("test_accuracy_percent", "host_accuracy_percent"):
+        for name in ("rule_percent", "test_accuracy_percent", "host_accuracy_percent"):
             check_percent(name, getattr(self, name))
         if not self.runs:
             raise UsageError("a replay needs at least one run, got 0")
@@ -122,6 +122,7 @@ def table3(replay: Replay) -> Table3:
     medians = {name: median(found) for name, found in values.items()}
     return Table3(
         road=replay.road,
+        rule_percent=replay.rule_percent,
         test_accuracy_percent=replay.test_accuracy_percent,
         framework=f"TensorFlow Lite ({first.runtime}{delegate}), {threads} thread{'s' * (threads != 1)}",
         estimated=replay.runs[0].estimated,

@@ -63,10 +63,12 @@ class Row:
 class Table3:
     """The line of Table 3: medians over `runs` measurements, and how far the runs lie apart.
 
+    rule_percent: the test accuracy that the road asks for.
     spreads: for each figure's field name, largest minus smallest run over the median.
     """
 
     road: str  # latency, energy or fom
+    rule_percent: float
     test_accuracy_percent: float
     peak_memory_mb: float
     latency_ms: float

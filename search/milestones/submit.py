@@ -3,14 +3,17 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 from compress.data import Dataset
 from compress.errors import UsageError
-from edge.check import WRONG, Finding
+from edge.check import DOUBTFUL, WRONG, Finding
 from search.config import StudyConfig
 from search.milestones.check import check, study_of
 from search.milestones.pack import check_members, check_team, table_content, winner_content, zipped
+from search.milestones.replay import FOLDER
+from search.milestones.source import find_source
 from search.milestones.unpack import unpack
 
 Find = Callable[[StudyConfig | None], Dataset]
@@ -39,14 +42,14 @@ def submit(
     if milestone == "m3":
         if video is not None:
             raise UsageError(f"--video {video}: M3 asks for no video, only M1 and M2 do; leave it out")
-        content = winner_content(study, config, team, members)
+        content, told = winner_content(study, config, team, members), _overtaken(study, config)
     else:
-        content = table_content(study, config, team, members, video)
+        content, told = table_content(study, config, team, members, video), []
     name = f"{milestone.upper()}_{team}.zip"
     with tempfile.TemporaryDirectory(prefix="thrones-submit-") as temporary:
         made = Path(temporary) / name
         made.write_bytes(zipped(content))
-        findings = list(check_zip(made, config.folder.parent, find))
+        findings = [*check_zip(made, config.folder.parent, find), *told]
         wrong = [finding for finding in findings if finding.verdict == WRONG]
         if wrong:
             what = "; ".join(f"{finding.what}: {finding.found} ({finding.remedy})" for finding in wrong)
@@ -59,6 +62,18 @@ def submit(
         finally:
             unfinished.unlink(missing_ok=True)
     return out / name, findings
+
+
+def _overtaken(study: Path, config: StudyConfig) -> list[Finding]:
+    """Whether the study's best is another one than was replayed: found since, or passed over by --trial."""
+    replayed = sha256((config.folder / FOLDER / "model.tflite").read_bytes()).hexdigest()
+    try:
+        best = find_source(study, config.folder.parent, storage=config.storage, artifacts=config.artifacts)
+    except UsageError:
+        return []  # a winner that came in a folder of its own, or is kept elsewhere
+    if best.sha256 == replayed:
+        return []
+    return [Finding("replay", f"of another model than the best now, {best.where}", DOUBTFUL, "replay again to take it")]
 
 
 def check_zip(path: Path, runs: Path, find: Find) -> Iterator[Finding]:

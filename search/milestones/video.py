@@ -17,7 +17,7 @@ def check_video(path: Path) -> float:
         allowed = ", ".join(FORMATS)
         raise UsageError(f"{path}: the rules allow {allowed}, not {path.suffix or 'a name without ending'}; convert it")
     if not path.is_file():
-        raise UsageError(f"{path} does not exist; name the video with --video")
+        raise UsageError(f"{path} {'is no file' if path.exists() else 'does not exist'}; name the video with --video")
     try:
         with av.open(str(path)) as video:
             inside, length_us, pictures = video.format.name, video.duration, len(video.streams.video)
