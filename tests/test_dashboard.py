@@ -41,7 +41,11 @@ WAIT_S = 60
 def served(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`thrones dashboard squares.toml` as a process, with the address that it tells."""
     command = [*squares.COMMAND, "dashboard", "squares.toml", "--port", "0"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What a shell starts in the background, as this suite may be, ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         try:
             assert process.stdout
             told = process.stdout.readline() + process.stdout.readline()
