@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import squares
@@ -79,3 +80,17 @@ def submitted(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> P
 def squares_copy(finished: Finished, tmp_path: Path) -> Path:
     """A copy of the finished study's folder."""
     return Path(shutil.copytree(finished.folder, tmp_path / "squares"))
+
+
+@pytest.fixture(scope="module")
+def courses(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prefix of a checkpoint of the module's `network`, written as the course wrote its own."""
+    prefix = tmp_path_factory.mktemp("courses") / "mbnv1_tf.ckpt"
+    network.save_weights(prefix)
+    return prefix
+
+
+@pytest.fixture
+def copied(courses: Path, tmp_path: Path) -> Path:
+    """The same checkpoint, to be damaged."""
+    return Path(shutil.copytree(courses.parent, tmp_path / "copied")) / courses.name

@@ -30,20 +30,6 @@ def network() -> Any:
     return network
 
 
-@pytest.fixture(scope="module")
-def courses(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The prefix of the network's checkpoint, written as the course wrote its own."""
-    prefix = tmp_path_factory.mktemp("courses") / "mbnv1_tf.ckpt"
-    network.save_weights(prefix)
-    return prefix
-
-
-@pytest.fixture
-def copied(courses: Path, tmp_path: Path) -> Path:
-    """The same checkpoint, to be damaged."""
-    return Path(shutil.copytree(courses.parent, tmp_path / "copied")) / courses.name
-
-
 def _keras3_network() -> Any:
     """The same layers as a team builds them with Keras 3."""
     layers = keras3.layers

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -49,20 +48,6 @@ def network(data: Dataset) -> Any:
     kernel = np.linalg.solve(spread.T @ spread + 1e-3 * np.trace(spread.T @ spread) * np.eye(1024), spread.T @ wanted)
     network.layers[-2].set_weights([10 * kernel, -10 * centre @ kernel])
     return network
-
-
-@pytest.fixture(scope="module")
-def courses(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The prefix of the network's checkpoint, written as the course wrote its own."""
-    prefix = tmp_path_factory.mktemp("courses") / "mbnv1_tf.ckpt"
-    network.save_weights(prefix)
-    return prefix
-
-
-@pytest.fixture
-def copied(courses: Path, tmp_path: Path) -> Path:
-    """The same checkpoint, to be damaged."""
-    return Path(shutil.copytree(courses.parent, tmp_path / "copied")) / courses.name
 
 
 def test_import_writes_the_base_and_what_it_is(data: Dataset, courses: Path, network: Any, tmp_path: Path) -> None:
