@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,14 @@ def test_a_submission_made_by_hand_is_checked_by_its_slide(folder: Path) -> None
     rewrite(folder / "M3_7.zip", as_pdf)
     assert wrong(folder / "M3_7.zip") == {}
     assert "slide.pdf cannot be read here" in [each.found for each in found(folder / "M3_7.zip")]
+
+
+def test_a_latency_that_a_busy_machine_cannot_measure_is_doubtful(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(edge.PLANS, "search", replace(edge.PLANS["search"], max_spread=1e-9, attempts=1))
+    (latency,) = [each for each in found(folder / "M3_7.zip") if each.what == "latency"]
+    assert latency.verdict == DOUBTFUL and " ms claimed, and none here: the windows' mean" in latency.found
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

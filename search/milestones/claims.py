@@ -11,7 +11,7 @@ from compress.audit import audit
 from compress.data import Dataset
 from compress.errors import CompressError, UsageError, one_line
 from compress.spec import CompressionSpec
-from edge import EdgeError, LocalDevice, open_meter, plan_for, read_operators
+from edge import EdgeError, InvalidMeasurementError, LocalDevice, open_meter, plan_for, read_operators
 from edge.check import DOUBTFUL, OK, WRONG, Finding
 from edge.compare import try_pixels
 from edge.pixels import PIXELS
@@ -259,9 +259,13 @@ def _speed(model: bytes, claimed_ms: float, of: tuple[str, str] | None) -> Findi
 
     of: the device and the processor that it was measured on, as far as that is told.
     """
-    with LocalDevice(open_meter("estimate://1W")) as device:
-        images = np.zeros((100, 32, 32, 3), np.uint8)
-        here = device.measure(model, plan_for("search", 0.0), images)
+    images = np.zeros((100, 32, 32, 3), np.uint8)
+    try:
+        with LocalDevice(open_meter("estimate://1W")) as device:
+            here = device.measure(model, plan_for("search", 0.0), images)
+    except InvalidMeasurementError as error:  # a busy machine says nothing against the claim
+        found = f"{significant(claimed_ms)} ms claimed, and none here: {one_line(error)}"
+        return Finding("latency", found, DOUBTFUL, "check again")
     ratio, cpu = here.latency_ms / claimed_ms, here.environment.cpu
     where = f" on {of[1]}" if of else ""
     found = f"{significant(claimed_ms)} ms claimed{where}, {significant(here.latency_ms)} ms here on {cpu}"
