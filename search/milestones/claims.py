@@ -91,12 +91,12 @@ def winner(
     known = data.name == "cifar10"
     remedy = "" if known else "the competition is about CIFAR-10"
     yield Finding("test images", f"{len(data.test[0]):,} of {data.name}", OK if known else DOUBTFUL, remedy)
+    least = least_percent(config, data)
     try:
-        accuracy, given = _accuracy(model, data, least_percent(config, data))
+        accuracy, given = _accuracy(model, data, least)
     except EdgeError as error:
         yield Finding("model", one_line(error), WRONG, "save the model that was measured")
         return
-    least = least_percent(config, data)
     enough = accuracy >= least
     yield Finding(
         "test accuracy",
