@@ -121,8 +121,12 @@ def suggest_row(trial: optuna.Trial, config: StudyConfig, grid: Grid) -> Compres
 
 def stands(trial: optuna.trial.FrozenTrial, config: StudyConfig, grid: Grid) -> bool:
     """Whether a whole trial is what the grid asks for now: another list of epochs trains a row in other legs."""
-    row = {name: trial.params[name] for name in ("fraction", "epochs", "quantization")}
-    return bool(trial.user_attrs.get("spec") == row_spec(config, grid, **row).to_dict())
+    return bool(trial.user_attrs.get("spec") == row_spec(config, grid, **row_of(trial)).to_dict())
+
+
+def row_of(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    """The grid's row that a whole trial is, as `grid_params` has it."""
+    return {name: trial.params[name] for name in ("fraction", "epochs", "quantization")}
 
 
 def row_spec(config: StudyConfig, grid: Grid, *, fraction: float, epochs: int, quantization: str) -> CompressionSpec:

@@ -16,7 +16,7 @@ from search.formats import counted
 from search.milestones.rows import Key, Row
 from search.milestones.slides import Deck, write_deck
 from search.milestones.tables import csv_text, markdown, notes
-from search.space import grid_params, stands
+from search.space import grid_params, row_of, stands
 from search.storage import load_study
 from search.storages import is_there, shown, storage_url
 from search.winner import nameless
@@ -83,12 +83,13 @@ def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTab
     left_out = [f"{counted(others, 'row')} of an earlier grid, or twice there: not shown"] * (others > 0)
     float_rows = [row for row in rows if row.quantization == "float32"] if milestone == "m2" else []
     if milestone == "m2" and first is not None and is_there(first):
-        told = _unlike(study, load_study(first))
+        other = load_study(first)
+        told = _unlike(study, other)
         if told:
             left_out.append(f"Table 1 is not compared with: {told}")
         else:
             there = {row.key for row in float_rows}
-            float_rows += [row for row in _whole(load_study(first), first)[0] if row.key not in there]
+            float_rows += [row for row in _whole(other, first)[0] if row.key not in there]
     wanted = grid_params(config.grid) if config.grid else []
     missing = [
         f"fraction {row['fraction']:g} with {counted(row['epochs'], 'epoch')}, {row['quantization']}"
@@ -169,8 +170,7 @@ def _whole(study: optuna.Study, config: StudyConfig) -> tuple[list[Row], dict[Ke
     wanted = grid_params(config.grid) if config.grid else []
     found: dict[Key, tuple[Row, Measurement]] = {}
     for trial in trials:
-        row = {name: trial.params[name] for name in ("fraction", "epochs", "quantization")}
-        if config.grid is not None and row in wanted and stands(trial, config, config.grid):
+        if config.grid is not None and row_of(trial) in wanted and stands(trial, config, config.grid):
             about = trial.user_attrs
             measured = Measurement.from_dict(about["measurement"])
             spec = CompressionSpec.from_dict(about["spec"])
