@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from edge.check import DOUBTFUL, OK, WRONG, Finding
 from search.formats import counted, percent, significant
+from search.milestones.rows import REQUIRED
 from search.milestones.slide_check import Cells, SlideText
 
-SETTINGS = {1: 15, 2: 16}
-"""How many settings the rules of M1 and M2 ask for: five fractions x three numbers of epochs; dynamic alone, too."""
 WANTED = ("memory", "latency", "power", "energy")
 """What the columns of Tables 1 and 2 are called, whatever else stands in their heads."""
 DECIDING = ("accuracy", "latency", "energy", "fom|figure of merit")
@@ -128,7 +127,7 @@ def table(slides: Sequence[SlideText], milestone: int) -> Iterator[Finding]:
         for grid in slide.tables
         if (columns := _columns(grid, WANTED)) is not None
     ]
-    what, wanted = f"Table {milestone}", SETTINGS[milestone]
+    what, wanted = f"Table {milestone}", len(REQUIRED[f"m{milestone}"])
     if not counts:
         yield Finding(what, f"no table with columns for {', '.join(WANTED)}", WRONG, "the rules ask for all of them")
     elif sum(counts) < wanted:

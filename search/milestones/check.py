@@ -8,6 +8,7 @@ from compress.data import Dataset
 from compress.errors import UsageError
 from edge.check import DOUBTFUL, OK, WRONG, Finding
 from search.config import StudyConfig, parse_config
+from search.formats import counted
 from search.milestones import by_hand, claims
 from search.milestones.slide_check import SlideText, overflows, read_slides
 from search.milestones.video import FORMATS, check_video
@@ -98,7 +99,7 @@ def _code(folder: Path) -> Finding:
         absent = [name for name in ("edge", "compress", "search") if not (folder / "code" / name).is_dir()]
         if absent:
             return Finding("code", f"code/{absent[0]} is missing", WRONG, "pack the whole source")
-    return Finding("code", f"{len(written)} file{'s' * (len(written) != 1)}", OK)
+    return Finding("code", counted(len(written), "file"), OK)
 
 
 def _video(folder: Path) -> Finding:

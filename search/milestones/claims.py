@@ -18,13 +18,13 @@ from edge.pixels import PIXELS
 from search.config import StudyConfig
 from search.formats import counted, percent, significant
 from search.milestones import by_hand, grids, tables
+from search.milestones.findings import KEEP_PERCENT
 from search.milestones.replay import LEAST_RUNS, MOST_DIFFERING, Replay, table3, windows_csv
 from search.milestones.rows import REQUIRED
 from search.milestones.slide_check import SlideText
 
 SLOWER = 1.5
 """Two measurements of one model on one kind of processor may differ by so much before it is told."""
-RULE_PERCENT = 70.0
 
 
 def is_ours(folder: Path) -> bool:
@@ -35,7 +35,7 @@ def is_ours(folder: Path) -> bool:
 def least_percent(config: StudyConfig | None, data: Dataset) -> float:
     """The accuracy that a submission must reach: on CIFAR-10 the competition's, on other data the study's own rule."""
     if config is None or data.name == "cifar10":
-        return RULE_PERCENT
+        return KEEP_PERCENT
     return config.rule.percent_on(data.rule_percent)
 
 
