@@ -58,12 +58,6 @@ class Dataset:
         """A hash of the training and validation images and labels: what a trained model depends on."""
         return arrays_key((*self.train, *self.validation))
 
-    @property
-    def all_training(self) -> Arrays:
-        """The full training set: training and validation images."""
-        (images, labels), (held, held_labels) = self.train, self.validation
-        return np.concatenate([images, held]), np.concatenate([labels, held_labels])
-
     def calibration(self, count: int = 200) -> Images:
         """The same `count` training images every time, for the ranges of full-integer quantization."""
         images = self.train[0]

@@ -1,6 +1,7 @@
 """Training the base: resumed after a kill, tied to its data, plan and seed, and described beside the weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from compress import pretrain as module
 from compress.data import Dataset
 from compress.errors import UsageError
 from compress.network import build, load_weights
-from compress.pretrain import Cycle, pretrain
-from compress.train import Epoch, accuracy
+from compress.pretrain import CIFAR10_CYCLES, pretrain
+from compress.train import Epoch, TrainPlan, accuracy
 
 SHAPE = architecture(3, 4, stem_stride=4)
 CYCLES = (
-    Cycle(epochs=2, learning_rate=0.02, batch_size=16),
-    Cycle(epochs=2, learning_rate=0.01, batch_size=16, all_images=True),
+    TrainPlan(epochs=2, learning_rate=0.02, batch_size=16),
+    TrainPlan(epochs=2, learning_rate=0.01, batch_size=16),
 )
 
 
@@ -69,6 +70,16 @@ def test_a_killed_run_goes_on_where_it_stopped(data: Dataset, tmp_path: Path, la
     ]
 
 
+def test_the_base_never_sees_the_images_by_which_candidates_are_chosen(data: Dataset, tmp_path: Path) -> None:
+    """CIFAR-10's own cycles, shortened: the weights are the same whatever stands in the validation and test images."""
+    shortened = tuple(replace(cycle, epochs=1, small_crop_epochs=0, batch_size=16) for cycle in CIFAR10_CYCLES)
+    other = replace(data, validation=(data.validation[0][::-1], data.validation[1]), test=data.train)
+    for name, images in (("one", data), ("other", other)):
+        pretrain(images, tmp_path / name, shortened)
+    for one, same in zip(load_weights(tmp_path / "one"), load_weights(tmp_path / "other"), strict=True):
+        np.testing.assert_array_equal(one, same)
+
+
 def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(data: Dataset, tmp_path: Path) -> None:
     out, checkpoint = tmp_path / "base.npz", tmp_path / "base.checkpoint.npz"
     with pytest.raises(_Killed):
@@ -81,7 +92,7 @@ def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(data: Datase
 
 
 def test_the_json_tells_how_the_saved_weights_came_about(data: Dataset, tmp_path: Path) -> None:
-    cycle = Cycle(epochs=1, learning_rate=0.02, batch_size=16)
+    cycle = TrainPlan(epochs=1, learning_rate=0.02, batch_size=16)
     result = pretrain(data, tmp_path / "new" / "base", (cycle,), seed=5)  # a folder to make, a name without .npz
     told = json.loads((tmp_path / "new" / "base.json").read_text())
     assert (told["data"], told["data_key"], told["seed"]) == ("noise", data.key, 5)
