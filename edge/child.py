@@ -1,6 +1,6 @@
-"""Body of the fresh process that runs one model: `python -m edge.child JOBFOLDER`, started by `edge.local`.
+"""Body of the fresh process that runs a job's models: `python -m edge.child JOBFOLDER`, started by `edge.local`.
 
-The folder holds job.json, model.tflite and images.npy; what is left there is `started` (the runtime is
+The folder holds job.json, model-0.tflite (and more) and images.npy; what is left there is `started` (the runtime is
 loaded, from here on a crash is the model's), then result.json and, for a prediction, labels.npy. Linux only:
 memory is read from /proc.
 """
@@ -23,16 +23,19 @@ from edge.environment import read_environment
 from edge.errors import EdgeError, InfeasibleError, UnavailableError, one_line
 from edge.interpreter import load_runtime, open_runner, predict
 from edge.plan import MeasurePlan
-from edge.timing import time_windows
+from edge.timing import Subject, time_in_turns
 
-JOB, MODEL, IMAGES, STARTED, RESULT, LABELS = (
-    "job.json", "model.tflite", "images.npy", "started", "result.json", "labels.npy",
-)  # fmt: skip
+JOB, IMAGES, STARTED, RESULT, LABELS = "job.json", "images.npy", "started", "result.json", "labels.npy"
 _PR_SET_PDEATHSIG = 1
 _EMPTY_FRAME_RUNS = 3
 _MEMORY_SHARE = 0.9
 # What ONNX Runtime says, in errors of several kinds.
 _NO_MEMORY = ("std::bad_alloc", "bad allocation", "Failed to allocate memory")
+
+
+def model_name(number: int) -> str:
+    """The name of a job's model in its folder; a job has one, or several that are measured in turns."""
+    return f"model-{number}.tflite"
 
 
 def main(folder: Path) -> None:
@@ -53,52 +56,87 @@ def main(folder: Path) -> None:
 
 
 def _do(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    with (folder / MODEL).open("rb") as file:
-        load_runtime(file.read(8))
+    models = [folder / model_name(number) for number in range(job["models"])]
+    for model in models:
+        with model.open("rb") as file:
+            load_runtime(file.read(8))
     (folder / STARTED).touch()
     _limit_memory()
     images: NDArray[np.uint8] = np.load(folder / IMAGES, mmap_mode="r")
     pixels = job.get("pixels", "raw")
     if job["task"] == "predict":
-        np.save(folder / LABELS, predict((folder / MODEL).read_bytes(), images, pixels=pixels))
+        np.save(folder / LABELS, predict(models[0].read_bytes(), images, pixels=pixels))
         return {}
-    return _measure(folder / MODEL, images, MeasurePlan.from_dict(job["plan"]), pixels)
+    return _measure(models, images, MeasurePlan.from_dict(job["plan"]), pixels)
 
 
-def _measure(model: Path, images: NDArray[np.uint8], plan: MeasurePlan, pixels: str) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class _Loaded:
+    """A model, ready to run, and what it cost to load it."""
+
+    runner: Any
+    load_ms: float
+    memory_growth_mb: float
+
+
+def _measure(models: list[Path], images: NDArray[np.uint8], plan: MeasurePlan, pixels: str) -> dict[str, Any]:
+    alone_mb = _memory_mb("VmRSS")
+    loaded = [_load(model, plan.threads) for model in models]
+    failures = tuple(kind for each in loaded for kind in each.runner.failures)
+    try:
+        encoded = [each.runner.encode(images, pixels) for each in loaded]
+        subjects = [
+            Subject(
+                set_input=each.runner.set_input,
+                invoke=each.runner.invoke,
+                get_output=each.runner.get_output,
+                frames=[frames[i : i + 1] for i in range(len(frames))],
+            )
+            for each, frames in zip(loaded, encoded, strict=True)
+        ]
+        windows = time_in_turns(subjects, plan)
+    except failures as error:
+        raise _explain_failure(error) from error
+    here = read_environment()
+    measured = []
+    for each, own in zip(loaded, windows, strict=True):
+        runtime, delegate = each.runner.describe()
+        environment = dataclasses.replace(here, runtime=runtime, delegate=delegate)
+        measured.append(
+            {
+                "windows": [dataclasses.asdict(window) for window in own],
+                "peak_memory_mb": alone_mb + each.memory_growth_mb,
+                "memory_growth_mb": each.memory_growth_mb,
+                "load_ms": each.load_ms,
+                "environment": dataclasses.asdict(environment),
+                "taken_at_s": time.time(),
+            }
+        )
+    return {"measured": measured}
+
+
+def _load(model: Path, threads: int) -> _Loaded:
+    """Load a model and run it a few times, which brings it to its full size.
+
+    The peak is read before the images come in: as floats 10,000 of them take 123 MB, and they are not the model's.
+    """
     _reset_peak()
     before_mb = _memory_mb("VmRSS")
     start_ns = time.monotonic_ns()
-    runner = open_runner(model.read_bytes(), plan.threads)
+    runner = open_runner(model.read_bytes(), threads)
     load_ms = (time.monotonic_ns() - start_ns) / 1e6
     try:
-        # The peak is read before the images come in: as floats 10,000 of them take 123 MB, and they are not
-        # the model's.
         runner.set_input(runner.blank)
         for _ in range(_EMPTY_FRAME_RUNS):
             runner.invoke()
             runner.get_output()
-        peak_mb = _memory_mb("VmHWM")
-
-        encoded = runner.encode(images, pixels)
-        windows = time_windows(
-            set_input=runner.set_input,
-            invoke=runner.invoke,
-            get_output=runner.get_output,
-            frames=[encoded[i : i + 1] for i in range(len(encoded))],
-            plan=plan,
-        )
     except runner.failures as error:
-        raise InfeasibleError(f"model fails while it runs: {one_line(error)}; convert it anew") from error
-    runtime, delegate = runner.describe()
-    environment = dataclasses.replace(read_environment(), runtime=runtime, delegate=delegate)
-    return {
-        "windows": [dataclasses.asdict(window) for window in windows],
-        "peak_memory_mb": peak_mb,
-        "memory_growth_mb": max(0.0, peak_mb - before_mb),
-        "load_ms": load_ms,
-        "environment": dataclasses.asdict(environment),
-    }
+        raise _explain_failure(error) from error
+    return _Loaded(runner, load_ms, max(0.0, _memory_mb("VmHWM") - before_mb))
+
+
+def _explain_failure(error: BaseException) -> InfeasibleError:
+    return InfeasibleError(f"model fails while it runs: {one_line(error)}; convert it anew")
 
 
 def _die_with_parent(parent_pid: int) -> None:

@@ -59,6 +59,16 @@ class Device(Protocol):
         """
         ...
 
+    def measure_in_turns(
+        self, models: Sequence[bytes], plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
+    ) -> list[Measurement]:
+        """Measures several models in one process, window by window in turns: A B, B A, A B, ...
+
+        What disturbs the machine hits all of them alike, so that the ratio of windows of the same number holds where
+        each figure alone does not. Raises as `measure` does.
+        """
+        ...
+
     def predict(self, model: bytes, images: NDArray[np.uint8], pixels: str = "raw") -> NDArray[np.int64]:
         """The label of every image: int64 (N,), 0..9. Raises as `measure` does."""
         ...

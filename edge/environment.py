@@ -11,13 +11,30 @@ from edge.measurement import Environment
 # Meaning of the low bits of `vcgencmd get_throttled`; bits 16-19 say the same of the time since boot.
 _THROTTLE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
-KIND = ("cpu", "machine", "cores", "governor", "runtime", "delegate")
+KIND = ("cpu", "machine", "cores", "governor", "runtime", "delegate", "processor", "simd", "max_clock_mhz")
 """What machines must have in common for their measurements to be compared."""
+
+SIMD = (
+    *("sse4_1", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni"),
+    *("avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
+    *("neon", "asimd", "asimdhp", "fphp", "asimddp", "asimdfhm", "i8mm", "bf16", "sve", "sve2", "sme"),
+)
+"""The processor features by which XNNPACK chooses its kernels (cpuinfo's names for x86 and ARM)."""
+_X86_ID = {"vendor_id": "", "cpu family": "family ", "model": "model ", "stepping": "stepping "}
+_ARM_ID = {
+    "CPU implementer": "implementer ",
+    "CPU part": "part ",
+    "CPU variant": "variant ",
+    "CPU revision": "revision ",
+}
 
 
 def read_environment(root: Path = Path("/")) -> Environment:
     """This machine now; None for what it does not tell. Raises nothing. `root` holds proc, sys, etc."""
-    clock_khz = _read_number(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    cpufreq = root / "sys/devices/system/cpu/cpu0/cpufreq"
+    clock_khz = _read_number(cpufreq / "scaling_cur_freq")
+    max_clock_khz = _read_number(cpufreq / "scaling_max_freq")
+    processor, simd = _processor(root)
     millidegrees = _read_number(root / "sys/class/thermal/thermal_zone0/temp")
     return Environment(
         host=platform.node(),
@@ -28,16 +45,20 @@ def read_environment(root: Path = Path("/")) -> Environment:
         python=platform.python_version(),
         runtime=runtime_name(),
         delegate="XNNPACK",
-        governor=_read_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        governor=_read_text(cpufreq / "scaling_governor"),
         clock_mhz=None if clock_khz is None else clock_khz / 1e3,
         temperature_c=None if millidegrees is None else millidegrees / 1e3,
         throttled=_read_throttled(),
+        processor=processor,
+        simd=simd,
+        max_clock_mhz=None if max_clock_khz is None else max_clock_khz / 1e3,
+        load=_read_load(root),
     )
 
 
-def kind_of(environment: Environment, url: str) -> list[str | int | None]:
+def kind_of(environment: Environment, url: str) -> list[str | int | float | None]:
     """What a measurement depends on besides model and plan: the device's kind, for this host with its name."""
-    kind: list[str | int | None] = [getattr(environment, name) for name in KIND]
+    kind: list[str | int | float | None] = [getattr(environment, name) for name in KIND]
     return [*kind, environment.host] if url == "local:" else kind
 
 
@@ -79,6 +100,26 @@ def _cpu_model(root: Path) -> str:
         if key.strip() in ("model name", "Model") and value.strip():
             return value.strip()
     return platform.processor() or platform.machine()
+
+
+def _processor(root: Path) -> tuple[str | None, str | None]:
+    """Family, model and stepping, and those of SIMD that it has: a cloud's "model name" hides what it really is."""
+    about: dict[str, str] = {}
+    for line in (_read_text(root / "proc/cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        about.setdefault(key.strip(), value.strip())
+    names = _ARM_ID if "CPU part" in about else _X86_ID
+    found = [word + about[key] for key, word in names.items() if key in about]
+    features = (about.get("flags") or about.get("Features") or "").split()
+    return " ".join(found) or None, " ".join(name for name in SIMD if name in features) or None
+
+
+def _read_load(root: Path) -> float | None:
+    words = (_read_text(root / "proc/loadavg") or "").split()
+    try:
+        return float(words[0]) if words else None
+    except ValueError:
+        return None
 
 
 def _os_name(root: Path) -> str:

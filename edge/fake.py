@@ -9,7 +9,7 @@ import math
 import platform
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -104,23 +104,37 @@ class FakeDevice:
         self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
     ) -> Measurement:
         """See `edge.device.Device.measure`."""
-        interpreter.check_header(model)
+        return self.measure_in_turns([model], plan, images, pixels)[0]
+
+    def measure_in_turns(
+        self, models: Sequence[bytes], plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
+    ) -> list[Measurement]:
+        """See `edge.device.Device.measure_in_turns`; it is busy for as long as for one model."""
+        for model in models:
+            interpreter.check_header(model)
         interpreter.check_images(images)
         check_pixels(pixels)
-        sha256 = hashlib.sha256(model).hexdigest()
         with turn(self._board, self._sleep, self._tell):
-            if sha256 not in self._checked:
-                interpreter.check_model(model)
-                self._checked.add(sha256)
+            for model in models:
+                self._check_once(model)
             start_s = self._clock()
             if self.traits.seconds:
                 self._sleep(self.traits.seconds)
+        return [weigh(self._make_up(model, plan, len(images), start_s), self._meter) for model in models]
+
+    def _check_once(self, model: bytes) -> None:
+        sha256 = hashlib.sha256(model).hexdigest()
+        if sha256 not in self._checked:
+            interpreter.check_model(model)
+            self._checked.add(sha256)
+
+    def _make_up(self, model: bytes, plan: MeasurePlan, images: int, start_s: float) -> Measurement:
         latency_ms = len(model) * MS_PER_BYTE * self.traits.slower
-        measurement = Measurement(
-            sha256=sha256,
+        return Measurement(
+            sha256=hashlib.sha256(model).hexdigest(),
             model_bytes=len(model),
             plan=plan,
-            windows=_make_up(plan, len(images), start_s, latency_ms),
+            windows=_make_up_windows(plan, images, start_s, latency_ms),
             peak_memory_mb=RUNTIME_MB + COPIES * len(model) / 1e6,
             memory_growth_mb=COPIES * len(model) / 1e6,
             load_ms=latency_ms,
@@ -128,8 +142,8 @@ class FakeDevice:
             device=self.url,
             meter="none",
             estimated=False,
+            taken_at_s=time.time(),
         )
-        return weigh(measurement, self._meter)
 
     def predict(self, model: bytes, images: NDArray[np.uint8], pixels: str = "raw") -> NDArray[np.int64]:
         """See `edge.device.Device.predict`."""
@@ -190,7 +204,7 @@ def _make_environment(name: str, traits: Traits) -> Environment:
     )
 
 
-def _make_up(plan: MeasurePlan, images: int, start_s: float, latency_ms: float) -> tuple[Window, ...]:
+def _make_up_windows(plan: MeasurePlan, images: int, start_s: float, latency_ms: float) -> tuple[Window, ...]:
     """Windows as the plan wants them, all alike, one after the other from `start_s` on."""
     image_s = latency_ms * IMAGE_SHARE / 1e3
     in_window = math.ceil(plan.window_s / image_s) + 1  # one more, since differences of large numbers are rounded

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from edge.interpreter import check_header, check_images
 from edge.measurement import Environment, Idle, Measurement, Window
 from edge.meters.meter import Meter
 from edge.plan import MeasurePlan
+from edge.quiet import training_held
 from edge.records import build_record
 from edge.session import measure_until_believed, weigh
 from edge.turn import WAITING, count_turns, turn
@@ -90,44 +91,68 @@ class LocalDevice:
         self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
     ) -> Measurement:
         """See `edge.device.Device.measure`; `pixels` is one of `edge.pixels.PIXELS`."""
+        return self.measure_in_turns([model], plan, images, pixels)[0]
+
+    def measure_in_turns(
+        self, models: Sequence[bytes], plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
+    ) -> list[Measurement]:
+        """See `edge.device.Device.measure_in_turns`."""
         wants_idle = self._meter is not None and not self._meter.estimated
-        return measure_until_believed(lambda: self.attempt(model, plan, images, wants_idle, pixels), plan, self._rest)
+        return measure_until_believed(lambda: self.attempt(models, plan, images, wants_idle, pixels), plan, self._rest)
 
     def attempt(
-        self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8], wants_idle: bool, pixels: str = "raw"
-    ) -> Measurement:
+        self,
+        models: Sequence[bytes],
+        plan: MeasurePlan,
+        images: NDArray[np.uint8],
+        wants_idle: bool,
+        pixels: str = "raw",
+    ) -> list[Measurement]:
         """One attempt by the plan, weighed but not judged. Raises as `edge.device.Device.measure` does."""
-        check_header(model)
+        for model in models:
+            check_header(model)
         check_images(images)
         with self._turn():
             self._cool_down(plan)
             throttled_before = self.environment().throttled
             idle = self._stand_idle(plan) if wants_idle and plan.idle_s else None
             self.phase = "measuring"
-            limit_s = time_limit_s(plan, len(images), self._start_allowance_s)
+            limit_s = time_limit_s(plan, len(images), self._start_allowance_s, len(models))
             job = {"task": "measure", "plan": plan.to_dict(), "pixels": pixels}
-            result, _ = self._run_job(model, images, job, limit_s)
-        measurement = Measurement(
-            sha256=hashlib.sha256(model).hexdigest(),
-            model_bytes=len(model),
-            plan=plan,
-            windows=tuple(build_record(Window, window) for window in result["windows"]),
-            peak_memory_mb=result["peak_memory_mb"],
-            memory_growth_mb=result["memory_growth_mb"],
-            load_ms=result["load_ms"],
-            environment=build_record(Environment, result["environment"]),
-            device=self.url,
-            meter="none",
-            estimated=False,
-            idle=idle,
-        )
-        new = throttling_between(throttled_before, measurement.environment.throttled)
+            with training_held(self._rest):
+                result, _ = self._run_job(models, images, job, limit_s)
+        measurements = [
+            self._read_measurement(model, plan, idle, measured)
+            for model, measured in zip(models, result["measured"], strict=True)
+        ]
+        new = throttling_between(throttled_before, measurements[-1].environment.throttled)
         if new:  # the windows may be even all the same: it can have been held back in every one of them
             raise InvalidMeasurementError(
                 f"the processor was held back while it measured ({', '.join(new)}): let it cool down or use a "
                 "stronger supply"
             )
-        return measurement if self._meter is None else weigh(measurement, self._meter)
+        if self._meter is None:
+            return measurements
+        return [weigh(measurement, self._meter) for measurement in measurements]
+
+    def _read_measurement(
+        self, model: bytes, plan: MeasurePlan, idle: Idle | None, measured: dict[str, Any]
+    ) -> Measurement:
+        return Measurement(
+            sha256=hashlib.sha256(model).hexdigest(),
+            model_bytes=len(model),
+            plan=plan,
+            windows=tuple(build_record(Window, window) for window in measured["windows"]),
+            peak_memory_mb=measured["peak_memory_mb"],
+            memory_growth_mb=measured["memory_growth_mb"],
+            load_ms=measured["load_ms"],
+            environment=build_record(Environment, measured["environment"]),
+            device=self.url,
+            meter="none",
+            estimated=False,
+            idle=idle,
+            taken_at_s=measured["taken_at_s"],
+        )
 
     def predict(self, model: bytes, images: NDArray[np.uint8], pixels: str = "raw") -> NDArray[np.int64]:
         """See `edge.device.Device.predict`; `pixels` is one of `edge.pixels.PIXELS`."""
@@ -136,7 +161,7 @@ class LocalDevice:
         limit_s = self._start_allowance_s + len(images) * SLOWEST_IMAGE_S
         with self._turn():
             self.phase = "predicting"
-            _, labels = self._run_job(model, images, {"task": "predict", "pixels": pixels}, limit_s)
+            _, labels = self._run_job([model], images, {"task": "predict", "pixels": pixels}, limit_s)
         if labels is None:
             raise UnavailableError("the predicting process left no labels: is the temporary folder cleaned by others?")
         return labels
@@ -195,16 +220,17 @@ class LocalDevice:
         return Idle(start_s, time.monotonic())
 
     def _run_job(
-        self, model: bytes, images: NDArray[np.uint8], job: dict[str, Any], limit_s: float
+        self, models: Sequence[bytes], images: NDArray[np.uint8], job: dict[str, Any], limit_s: float
     ) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
         """One job from writing its folder to reading the result and, for a prediction, the labels."""
         self._rest(0.0)  # raises when it has been cancelled
         try:
             with tempfile.TemporaryDirectory(prefix="thrones-", ignore_cleanup_errors=True) as name:
                 folder = Path(name)
-                (folder / child.MODEL).write_bytes(model)
+                for number, model in enumerate(models):
+                    (folder / child.model_name(number)).write_bytes(model)
                 np.save(folder / child.IMAGES, images)
-                text = json.dumps({**job, "parent_pid": os.getpid()})
+                text = json.dumps({**job, "models": len(models), "parent_pid": os.getpid()})
                 (folder / child.JOB).write_text(text, encoding="utf-8")
                 self._run_child(folder, limit_s)
                 result = _read_result(folder)
@@ -252,13 +278,15 @@ class LocalDevice:
             raise _explain_exit(code, (folder / child.STARTED).exists(), stderr)
 
 
-def time_limit_s(plan: MeasurePlan, images: int, start_allowance_s: float = START_ALLOWANCE_S) -> float:
+def time_limit_s(
+    plan: MeasurePlan, images: int, start_allowance_s: float = START_ALLOWANCE_S, models: int = 1
+) -> float:
     """Seconds after which a measuring child counts as hung:
 
-    start allowance + warm-up + windows x (window_s + slowest image) + passes x images x slowest image.
+    start allowance + models x (warm-up + windows x (window_s + slowest image) + passes x images x slowest image).
     """
     timed_s = plan.windows * (plan.window_s + SLOWEST_IMAGE_S) + plan.passes * images * SLOWEST_IMAGE_S
-    return start_allowance_s + plan.warmup_s + SLOWEST_IMAGE_S + timed_s
+    return start_allowance_s + models * (plan.warmup_s + SLOWEST_IMAGE_S + timed_s)
 
 
 def child_command(folder: Path) -> list[str]:

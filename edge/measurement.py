@@ -102,8 +102,9 @@ class Attempt:
 class Environment:
     """Where a measurement was taken; None where the machine does not tell.
 
-    `throttled` is the Raspberry Pi firmware's word, such as "0x50005"; `temperature_c` and `clock_mhz` are
-    read just after the last window, while the processor is still warm and at speed.
+    `processor` and `simd` say which processor it really is; `load` is the average number of processes that wanted to
+    run in the last minute. `throttled` is the Raspberry Pi firmware's word, such as "0x50005"; `temperature_c` and
+    `clock_mhz` are read just after the last window, while the processor is still warm and at speed.
     """
 
     host: str
@@ -118,6 +119,10 @@ class Environment:
     clock_mhz: float | None
     temperature_c: float | None
     throttled: str | None
+    processor: str | None = None
+    simd: str | None = None
+    max_clock_mhz: float | None = None
+    load: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,8 @@ class Measurement:
     """All windows of one model on one device, raw; what is printed is derived from them (`DEFINITIONS`).
 
     `estimated` is True when the power comes from no meter but from an assumption: then power and energy are
-    estimates. `idle` is None where no rest was asked for; `rejected` are the attempts before this one.
+    estimates. `idle` is None where no rest was asked for; `rejected` are the attempts before this one. `taken_at_s`:
+    seconds since 1970; None in what a former version has stored.
     """
 
     sha256: str
@@ -141,6 +147,7 @@ class Measurement:
     estimated: bool
     idle: Idle | None = None
     rejected: tuple[Attempt, ...] = ()
+    taken_at_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.windows:

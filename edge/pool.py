@@ -108,6 +108,12 @@ class Pool:
         """See `edge.device.Device.measure`; the measurement's `device` is the board's URL."""
         return self._run(lambda device: device.measure(model, plan, images, pixels))
 
+    def measure_in_turns(
+        self, models: Sequence[bytes], plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
+    ) -> list[Measurement]:
+        """See `edge.device.Device.measure_in_turns`; all of them on the same board."""
+        return self._run(lambda device: device.measure_in_turns(models, plan, images, pixels))
+
     def predict(self, model: bytes, images: NDArray[np.uint8], pixels: str = "raw") -> NDArray[np.int64]:
         """See `edge.device.Device.predict`."""
         return self._run(lambda device: device.predict(model, images, pixels))

@@ -14,25 +14,30 @@ RESTLESS = 1.25
 
 
 def measure_until_believed(
-    attempt: Callable[[], Measurement], plan: MeasurePlan, sleep: Callable[[float], object]
-) -> Measurement:
-    """Attempts until one has no fault, with the rejected ones kept in it.
+    attempt: Callable[[], list[Measurement]], plan: MeasurePlan, sleep: Callable[[float], object]
+) -> list[Measurement]:
+    """Attempts until one has no fault in any of its measurements, with the rejected ones kept in each of them.
 
     Raises InvalidMeasurementError when the plan's last attempt cannot be believed either, and what `attempt` raises.
     """
-    rejected: list[Attempt] = []
+    rejected: list[list[Attempt]] = []
     while True:
         try:
-            measurement = attempt()
+            measurements = attempt()
         except InvalidMeasurementError as error:
-            rejected.append(Attempt(str(error)))
+            fault = str(error)
+            rejected.append([Attempt(fault)])
         else:
-            fault = find_fault(measurement)
-            if fault is None:
-                return replace(measurement, rejected=tuple(rejected))
-            rejected.append(Attempt(fault, measurement.windows))
+            faults = [found for found in map(find_fault, measurements) if found is not None]
+            if not faults:
+                return [
+                    replace(measurement, rejected=tuple(each[min(number, len(each) - 1)] for each in rejected))
+                    for number, measurement in enumerate(measurements)
+                ]
+            fault = faults[0]
+            rejected.append([Attempt(fault, measurement.windows) for measurement in measurements])
         if len(rejected) == plan.attempts:
-            raise InvalidMeasurementError(f"{rejected[-1].fault} ({plan.attempts} attempts)")
+            raise InvalidMeasurementError(f"{fault} ({plan.attempts} attempts)")
         sleep(plan.pause_s)
 
 

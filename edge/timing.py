@@ -1,8 +1,9 @@
-"""The timed loop, without interpreter and without processes: three callables, a plan and a clock."""
+"""The timed loop, without interpreter and without processes: subjects of three callables, a plan and a clock."""
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -12,51 +13,72 @@ from edge.plan import MeasurePlan
 _Frame = TypeVar("_Frame")
 
 
-def time_windows(
-    set_input: Callable[[_Frame], object],
-    invoke: Callable[[], object],
-    get_output: Callable[[], object],
-    frames: Sequence[_Frame],
-    plan: MeasurePlan,
-    clock_ns: Callable[[], int] = time.monotonic_ns,
-) -> list[Window]:
-    """Warms up, then times windows by the plan, one frame at a time and round again from the first.
+@dataclass(frozen=True)
+class Subject(Generic[_Frame]):
+    """What is timed: a loaded model, and the frames that it is given one after the other, round and round."""
 
-    Only `invoke` lies between two looks at the clock; `set_input` and `get_output` count towards the window's
-    length. The clock is CLOCK_MONOTONIC, which a power meter's readings share. Raises what the callables
-    raise.
+    set_input: Callable[[_Frame], object]
+    invoke: Callable[[], object]
+    get_output: Callable[[], object]
+    frames: Sequence[_Frame]
+
+
+def time_in_turns(
+    subjects: Sequence[Subject[Any]], plan: MeasurePlan, clock_ns: Callable[[], int] = time.monotonic_ns
+) -> list[list[Window]]:
+    """Warm up each subject, then time windows by the plan in turns: A B, B A, A B, ...; the windows of each subject.
+
+    Every other round goes backwards, so that a machine that becomes slower favours none. Only `invoke` lies between
+    two looks at the clock; `set_input` and `get_output` count towards the window's length. The clock is
+    CLOCK_MONOTONIC, which a power meter's readings share. Raises what the callables raise.
     """
+    for subject in subjects:
+        _warm_up(subject, plan, clock_ns)
+    windows: list[list[Window]] = [[] for _ in subjects]
+    images = [0] * len(subjects)
+    order = list(range(len(subjects)))
+    while any(_wants_more(plan, windows[at], images[at], len(subjects[at].frames)) for at in order):
+        for at in order:
+            window = _time_window(subjects[at], images[at], plan, clock_ns)
+            windows[at].append(window)
+            images[at] += window.images
+        order.reverse()
+    return windows
+
+
+def _warm_up(subject: Subject[Any], plan: MeasurePlan, clock_ns: Callable[[], int]) -> None:
     warm_until_ns = clock_ns() + round(plan.warmup_s * 1e9)
     while True:
-        set_input(frames[0])
-        invoke()
-        get_output()
+        subject.set_input(subject.frames[0])
+        subject.invoke()
+        subject.get_output()
         if clock_ns() >= warm_until_ns:
-            break
+            return
 
-    windows: list[Window] = []
-    position = 0
-    done = 0
-    while len(windows) < plan.windows or done < plan.passes * len(frames):
-        times_ns: list[int] = []
-        start_ns = clock_ns()
-        end_after_ns = start_ns + round(plan.window_s * 1e9)
-        while True:
-            set_input(frames[position])
-            before_ns = clock_ns()
-            invoke()
-            after_ns = clock_ns()
-            get_output()
-            times_ns.append(after_ns - before_ns)
-            position += 1
-            if position == len(frames):
-                position = 0
-            if after_ns >= end_after_ns:
-                break
-        end_ns = clock_ns()
-        done += len(times_ns)
-        windows.append(_summarise(start_ns, end_ns, times_ns))
-    return windows
+
+def _wants_more(plan: MeasurePlan, windows: Sequence[Window], images: int, frames: int) -> bool:
+    return len(windows) < plan.windows or images < plan.passes * frames
+
+
+def _time_window(subject: Subject[Any], first: int, plan: MeasurePlan, clock_ns: Callable[[], int]) -> Window:
+    """One window, from the frame after the `first` so many."""
+    set_input, invoke, get_output, frames = subject.set_input, subject.invoke, subject.get_output, subject.frames
+    position = first % len(frames)
+    times_ns: list[int] = []
+    start_ns = clock_ns()
+    end_after_ns = start_ns + round(plan.window_s * 1e9)
+    while True:
+        set_input(frames[position])
+        before_ns = clock_ns()
+        invoke()
+        after_ns = clock_ns()
+        get_output()
+        times_ns.append(after_ns - before_ns)
+        position += 1
+        if position == len(frames):
+            position = 0
+        if after_ns >= end_after_ns:
+            return _summarise(start_ns, clock_ns(), times_ns)
 
 
 def _summarise(start_ns: int, end_ns: int, times_ns: list[int]) -> Window:

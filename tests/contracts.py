@@ -1,6 +1,7 @@
 """What every device must do, wherever it stands. A subclass named Test... gives the fixture `device`."""
 
 import hashlib
+import time
 
 import numpy as np
 import pytest
@@ -40,6 +41,21 @@ class DeviceContract:
         measurement = device.measure(int8_model(), plan, images)
         assert sum(window.images for window in measurement.windows) >= 3 * len(images)
 
+    def test_measures_several_models_in_turns(self, device):
+        """Windows of the same number lie side by side, so that a disturbance hits both."""
+        models = [float_model(), int8_model()]
+        found = device.measure_in_turns(models, QUICK, make_images(5))
+        assert [each.sha256 for each in found] == [hashlib.sha256(model).hexdigest() for model in models]
+        assert len(found[0].windows) == len(found[1].windows) >= QUICK.windows
+        assert all(0 <= each.memory_growth_mb < each.peak_memory_mb for each in found)
+        assert found == [edge.Measurement.from_json(each.to_json()) for each in found]
+
+    def test_says_when_it_was_taken_and_on_which_processor(self, device):
+        before_s = time.time()
+        measurement = device.measure(int8_model(), QUICK, make_images(3))
+        assert before_s - 1 < measurement.taken_at_s < time.time() + 1
+        assert measurement.environment == device.environment() or measurement.environment.processor
+
     def test_a_measurement_survives_json(self, device):
         measurement = device.measure(int8_model(), QUICK, make_images(3))
         assert edge.Measurement.from_json(measurement.to_json()) == measurement
@@ -65,6 +81,7 @@ class DeviceContract:
     def test_a_bad_model_is_infeasible(self, device, model, words):
         for call in (
             lambda: device.measure(model, QUICK, make_images(2)),
+            lambda: device.measure_in_turns([int8_model(), model], QUICK, make_images(2)),
             lambda: device.predict(model, make_images(2)),
         ):
             with pytest.raises(edge.InfeasibleError) as caught:

@@ -116,7 +116,7 @@ def busy(tmp_path, clock):
     for content in (model, images):
         store.append(name(content), 0, len(content), content)
     plan = edge.MeasurePlan("endless", 0.0, 100, 60.0).to_dict()
-    request = Request("measure", name(model), name(images), plan=plan)
+    request = Request("measure", [name(model)], name(images), plan=plan)
     with Agent(store, clock=clock) as agent:
         agent.start("first", request)
         wait_for(agent, "first", "running")
@@ -168,7 +168,9 @@ def test_a_job_is_started_once_however_often_it_is_asked_for(busy):
         ({"task": "format"}, "neither measure nor predict"),
         ({"plan": {}}, "not a valid MeasurePlan"),
         ({"plan": {**edge.PLANS["search"].to_dict(), "windows": 0}}, "windows must be >= 1"),
-        ({"model": "0" * 64}, "is not on the device"),
+        ({"models": ["0" * 64]}, "is not on the device"),
+        ({"models": []}, "a list of 1 to 16"),
+        ({"models": "0" * 64}, "a list of 1 to 16"),
         ({"images": "x"}, "is no sha256"),
     ],
 )

@@ -30,7 +30,8 @@ def temporary(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
-    assert list(folder.iterdir()) == []
+    left = {path.name.partition(".")[0] for path in folder.iterdir()}
+    assert left <= {f"thrones-{os.getuid()}-training"}  # two empty files, which every measurement locks
 
 
 class TestLocalDevice(DeviceContract):

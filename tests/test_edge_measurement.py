@@ -12,7 +12,7 @@ import edge
 from edge.local import time_limit_s
 from edge.records import build_record
 from edge.session import find_fault
-from edge.timing import time_windows
+from edge.timing import Subject, time_in_turns
 
 ENVIRONMENT = edge.Environment(
     "pi", "aarch64", "Cortex-A53", 4, "Linux", "3.11.2", "ai-edge-litert 2.3.0", "XNNPACK",
@@ -199,9 +199,8 @@ class Machine:
             self.seen.append(frame)
             self.spend(1)
 
-        return time_windows(
-            set_input, lambda: self.spend(10), lambda: self.spend(2), frames, plan, lambda: self.now_ns
-        )
+        subject = Subject(set_input, lambda: self.spend(10), lambda: self.spend(2), frames)
+        return time_in_turns([subject], plan, lambda: self.now_ns)[0]
 
 
 def test_only_invoke_is_timed():
@@ -226,11 +225,28 @@ def test_windows_and_passes_are_both_least_numbers(count, passes, frames):
     assert all(before.end_s <= after.start_s for before, after in itertools.pairwise(found))
 
 
+def test_several_subjects_take_turns_and_every_other_round_goes_backwards():
+    machine, order = Machine(), []
+
+    def subject(name, milliseconds):
+        def invoke():
+            order.append(name)
+            machine.spend(milliseconds)
+
+        return Subject(lambda frame: None, invoke, lambda: None, [0])
+
+    plan = edge.MeasurePlan("t", warmup_s=0.0, windows=3, window_s=0.001)
+    quick, slow = time_in_turns([subject("a", 1), subject("b", 4)], plan, lambda: machine.now_ns)
+    assert "".join(order) == "ab" + "ab" + "ba" + "ab"  # the warm-up first
+    assert [window.mean_ms for window in (*quick, *slow)] == pytest.approx([1, 1, 1, 4, 4, 4])
+
+
 def test_the_time_limit_follows_its_formula():
     plan = edge.MeasurePlan("t", warmup_s=1.0, windows=4, window_s=2.0, passes=2)
     assert time_limit_s(plan, images=100, start_allowance_s=10) == pytest.approx(
         10 + 1 + 0.25 + 4 * 2.25 + 2 * 100 * 0.25
     )
+    assert time_limit_s(plan, 100, 10, models=2) - time_limit_s(plan, 100, 10) == pytest.approx(60.25)
 
 
 def test_faults_name_value_limit_and_remedy():

@@ -160,7 +160,7 @@ def test_a_port_in_use_is_one_line(running, tmp_path, capsys):
 
 def test_another_protocol_is_refused_at_once(running, monkeypatch):
     monkeypatch.setattr("edge.wire.remote.PROTOCOL", 99)
-    with pytest.raises(edge.UsageError, match="speaks protocol 1, this host 99: install the same version on both"):
+    with pytest.raises(edge.UsageError, match="speaks protocol 2, this host 99: install the same version on both"):
         with edge.open_device(running.url):
             pass
 

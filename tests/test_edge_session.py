@@ -26,11 +26,11 @@ def measured(*invoke_s: float, throttled: str = "0x0") -> edge.Measurement:
 def attempts(*results: edge.Measurement | edge.EdgeError):
     given = iter(results)
 
-    def attempt() -> edge.Measurement:
+    def attempt() -> list[edge.Measurement]:
         result = next(given)
         if isinstance(result, edge.EdgeError):
             raise result
-        return result
+        return [result]
 
     return attempt
 
@@ -40,14 +40,14 @@ STEADY, UNSTEADY, THROTTLED = measured(0.5, 0.5), measured(0.5, 0.9), measured(0
 
 def test_a_steady_measurement_is_believed_at_once():
     pauses: list[float] = []
-    assert measure_until_believed(attempts(STEADY), PLAN, pauses.append) == STEADY
+    assert measure_until_believed(attempts(STEADY), PLAN, pauses.append) == [STEADY]
     assert pauses == []
 
 
 def test_what_is_not_believed_is_repeated_after_a_pause_and_kept():
     pauses: list[float] = []
     gap = edge.InvalidMeasurementError("3 readings are missing")
-    result = measure_until_believed(attempts(UNSTEADY, gap, STEADY), PLAN, pauses.append)
+    (result,) = measure_until_believed(attempts(UNSTEADY, gap, STEADY), PLAN, pauses.append)
     assert pauses == [7.0, 7.0]
     unsteady, gappy = result.rejected
     assert "spread over 29% of their median, the limit is 20%" in unsteady.fault
@@ -55,6 +55,13 @@ def test_what_is_not_believed_is_repeated_after_a_pause_and_kept():
     assert gappy == edge.Attempt("3 readings are missing")
     assert replace(result, rejected=()) == STEADY
     assert edge.Measurement.from_json(result.to_json()) == result
+
+
+def test_of_several_models_all_are_believed_or_none():
+    given = iter([[STEADY, UNSTEADY], [STEADY, STEADY]])
+    results = measure_until_believed(lambda: next(given), PLAN, lambda seconds: None)
+    assert [result.rejected[0].windows for result in results] == [STEADY.windows, UNSTEADY.windows]
+    assert all("spread over 29%" in result.rejected[0].fault for result in results)
 
 
 def test_a_device_that_was_not_at_rest_is_not_believed():

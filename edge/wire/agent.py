@@ -9,7 +9,7 @@ result by the job's id.
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
@@ -28,23 +28,24 @@ from edge.plan import MeasurePlan
 from edge.records import build_record
 from edge.wire.store import Store
 
-PROTOCOL = 1
+PROTOCOL = 2
 LEASE_S = 90.0
 KEPT_JOBS = 16
 MAX_POLL_S = 10.0
 MAX_TEXT = 100_000
+MAX_MODELS = 16
 
 
 @dataclass(frozen=True)
 class Request:
-    """A job as the host sends it: `model` and `images` are the sha256 of uploads, `task` is measure or predict.
+    """A job as the host sends it: `models` and `images` are the sha256 of uploads, `task` is measure or predict.
 
-    weigh: whether the device's own meter gives the power; idle: whether the device stands idle before, for that or
-    for a meter of the host's.
+    models: several are measured in turns; one is predicted with. weigh: whether the device's own meter gives the
+    power; idle: whether the device stands idle before, for that or for a meter of the host's.
     """
 
     task: str
-    model: str
+    models: Sequence[str]
     images: str
     pixels: str = "raw"
     plan: dict[str, Any] | None = None
@@ -93,8 +94,10 @@ class Agent:
         if request.task == "measure":
             MeasurePlan.from_dict(request.plan or {})
         check_pixels(request.pixels)
-        self.store.path(request.model)
-        self.store.path(request.images)
+        if isinstance(request.models, str) or not 1 <= len(request.models) <= MAX_MODELS:
+            raise UsageError(f"models must be a list of 1 to {MAX_MODELS}, got {str(request.models)[:40]!r}")
+        for sha256 in (*request.models, request.images):
+            self.store.path(sha256)
         with self._changed:
             if name not in self._jobs:
                 self._jobs[name] = Job(request, self._clock())
@@ -121,7 +124,7 @@ class Agent:
             return {"state": job.state, "phase": phase, "ahead": ahead, "failure": job.failure or None}
 
     def result(self, name: str) -> bytes:
-        """The measurement as JSON, or one byte a label."""
+        """The measurements as a JSON list, or one byte a label."""
         with self._changed:
             job = self._find(name)
             if job.state != "done":
@@ -186,14 +189,15 @@ class Agent:
 
     def _run(self, request: Request, device: LocalDevice) -> bytes:
         try:
-            model = self.store.path(request.model).read_bytes()
+            models = [self.store.path(sha256).read_bytes() for sha256 in request.models]
             images = np.load(self.store.path(request.images), mmap_mode="r", allow_pickle=False)
         except UsageError as error:  # they were here when the job was taken
             raise UnavailableError(f"uploads went while the job waited ({error}): is the store too small?") from error
         if request.task == "predict":
-            return device.predict(model, images, request.pixels).astype(np.uint8).tobytes()
+            return device.predict(models[0], images, request.pixels).astype(np.uint8).tobytes()
         plan = MeasurePlan.from_dict(request.plan or {})
-        return device.attempt(model, plan, images, request.idle, request.pixels).to_json().encode()
+        measurements = device.attempt(models, plan, images, request.idle, request.pixels)
+        return json.dumps([asdict(measurement) for measurement in measurements], allow_nan=False).encode()
 
 
 def _failure(error: Exception) -> dict[str, str]:

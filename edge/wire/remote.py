@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from io import BytesIO
@@ -138,25 +138,33 @@ class RemoteDevice:
         self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
     ) -> Measurement:
         """See `edge.device.Device.measure`."""
-        check_header(model)
+        return self.measure_in_turns([model], plan, images, pixels)[0]
+
+    def measure_in_turns(
+        self, models: Sequence[bytes], plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
+    ) -> list[Measurement]:
+        """See `edge.device.Device.measure_in_turns`."""
+        for model in models:
+            check_header(model)
         check_images(images)
         own = self._own_meter if self.meter is None else None
         wants_idle = not self.meter.estimated if self.meter is not None else bool(own and not own["estimated"])
-        request = Request("measure", "", "", pixels, plan.to_dict(), wants_idle, weigh=own is not None)
-        limit_s = time_limit_s(plan, len(images), START_ALLOWANCE_S) + plan.idle_s
+        request = Request("measure", (), "", pixels, plan.to_dict(), wants_idle, weigh=own is not None)
+        limit_s = time_limit_s(plan, len(images), START_ALLOWANCE_S, len(models)) + plan.idle_s
         if plan.cool_below_c is not None:
             limit_s += COOL_LIMIT_S
 
-        def attempt() -> Measurement:
+        def attempt() -> list[Measurement]:
             before = self._clock_ahead()
-            told = self._run(request, model, images, limit_s).decode()
-            measurement = replace(Measurement.from_json(told), device=self.url)
+            told = json.loads(self._run(request, models, images, limit_s))
+            measurements = [replace(Measurement.from_dict(each), device=self.url) for each in told]
             after = self._clock_ahead()
-            if self.meter is None:
-                return measurement
+            meter = self.meter
+            if meter is None:
+                return measurements
             ahead_s = (before[0] + after[0]) / 2
             uncertain_s = max(before[1], after[1]) + abs(before[0] - after[0]) / 2
-            return weigh(measurement, self.meter, ahead_s, uncertain_s)
+            return [weigh(measurement, meter, ahead_s, uncertain_s) for measurement in measurements]
 
         return measure_until_believed(attempt, plan, self._sleep)
 
@@ -165,16 +173,18 @@ class RemoteDevice:
         check_header(model)
         check_images(images)
         limit_s = START_ALLOWANCE_S + len(images) * SLOWEST_IMAGE_S
-        labels = self._run(Request("predict", "", "", pixels), model, images, limit_s)
+        labels = self._run(Request("predict", (), "", pixels), [model], images, limit_s)
         return np.frombuffer(labels, np.uint8).astype(np.int64)
 
-    def _run(self, request: Request, model: bytes, images: NDArray[np.uint8], limit_s: float) -> bytes:
+    def _run(
+        self, request: Request, models: Sequence[bytes], images: NDArray[np.uint8], limit_s: float
+    ) -> bytes:
         """The result of a job, asked for by its name until it is there, over as many connections as that takes."""
-        name, contents = uuid.uuid4().hex, (model, _npy(images))
+        name, contents = uuid.uuid4().hex, (*models, _npy(images))
 
         def begin() -> None:
-            uploads = [self._upload(content) for content in contents]
-            job = replace(request, model=uploads[0], images=uploads[1])
+            *uploads, uploaded_images = [self._upload(content) for content in contents]
+            job = replace(request, models=uploads, images=uploaded_images)
             self._call("start", name, json.dumps(asdict(job)))
 
         running_since: float | None = None
