@@ -16,7 +16,7 @@ from edge.interpreter import (
     read_operators,
 )
 from edge.local import LocalDevice
-from edge.measurement import DEFINITIONS, Attempt, Environment, Idle, Measurement, Window
+from edge.measurement import DEFINITIONS, Attempt, Environment, Idle, Measurement, Window, merged
 from edge.meters.meter import EstimateMeter, Meter, open_meter
 from edge.meters.readings import Power
 from edge.plan import PLANS, MeasurePlan, plan_for
@@ -48,6 +48,7 @@ __all__ = [
     "check_model",
     "encode_images",
     "kind_of",
+    "merged",
     "open_device",
     "open_meter",
     "open_rig",

@@ -56,10 +56,10 @@ def read_environment(root: Path = Path("/")) -> Environment:
     )
 
 
-def kind_of(environment: Environment, url: str) -> list[str | int | float | None]:
+def kind_of(environment: Environment, url: str) -> dict[str, str | int | float | None]:
     """What a measurement depends on besides model and plan: the device's kind, for this host with its name."""
-    kind: list[str | int | float | None] = [getattr(environment, name) for name in KIND]
-    return [*kind, environment.host] if url == "local:" else kind
+    kind = {name: getattr(environment, name) for name in KIND}
+    return {**kind, "host": environment.host} if url == "local:" else kind
 
 
 def runtime_name() -> str:

@@ -1,7 +1,8 @@
 """What a device returns for a model and a plan: every window raw, statistics derived on reading."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -234,6 +235,19 @@ class Measurement:
             ),
         }
         return build_record(cls, {**data, **nested})
+
+
+def merged(rounds: Sequence[Measurement], plan: MeasurePlan) -> Measurement:
+    """One measurement of several rounds of one model: all of their windows; `plan` is what they were parts of."""
+    return replace(
+        rounds[-1],
+        plan=plan,
+        windows=tuple(window for each in rounds for window in each.windows),
+        rejected=tuple(attempt for each in rounds for attempt in each.rejected),
+        peak_memory_mb=median(each.peak_memory_mb for each in rounds),
+        memory_growth_mb=median(each.memory_growth_mb for each in rounds),
+        load_ms=median(each.load_ms for each in rounds),
+    )
 
 
 def _windows(data: list[Any]) -> tuple[Window, ...]:

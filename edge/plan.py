@@ -1,7 +1,7 @@
 """What is asked of a device: how long to measure, how often, and when not to believe it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edge.errors import UsageError
@@ -50,6 +50,10 @@ class MeasurePlan:
     def seconds(self) -> float:
         """What one attempt lasts at least, in seconds, without the cool-down and the start of the child."""
         return self.idle_s + self.warmup_s + self.windows * self.window_s
+
+    def part(self, parts: int) -> "MeasurePlan":
+        """One of so many rounds that together are at least this plan."""
+        return replace(self, windows=-(-self.windows // parts), passes=-(-self.passes // parts))
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-safe dict of all fields."""

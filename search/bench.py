@@ -11,23 +11,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.convert import Converter
+from compress.convert import ConversionJob, Converter
 from compress.data import Dataset
 from compress.hashing import arrays_key
 from compress.network import Weights, build
 from compress.spec import CompressionSpec
 from compress.tf import limit_threads
 from compress.train import logits
+from compress.versions import conversion_versions, tensorflow_version, training_versions
 from edge import Device, MeasurePlan, open_rig, plan_for
 from edge.environment import kind_of
 from search.artifacts import ArtifactStore, open_artifacts
 from search.base import base_weights
 from search.bounds import required_percent
 from search.cache import Cache
+from search.calibration import calibrate
 from search.config import StudyConfig
 from search.loop import Shift
 from search.opening import check_meter
 from search.progress import Progress
+
+BASE_SPEED = "unpruned base"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Bench(Shift):
     plan: MeasurePlan
     converter: Converter
     device: Device
+    base_model: bytes  # the unpruned float base as a `.tflite`
+    base_speed_ms: float  # of it on the device, at the start under which measurements are kept
     cache: Cache
     artifacts: ArtifactStore
 
@@ -50,10 +56,27 @@ class Bench(Shift):
         return arrays_key(self.base)
 
     @cached_property
-    def device_key(self) -> list[str]:
-        """What a measurement depends on besides model and plan."""
-        kind = kind_of(self.device.environment(), self.device.url)
-        return [self.config.meter, *map(str, kind)]
+    def board(self) -> dict[str, str]:
+        """The kind of board, and what gives the power."""
+        return board_of(self.config, self.device)
+
+    @cached_property
+    def device_key(self) -> dict[str, str]:
+        """What a measurement depends on besides model and plan: the board, and how fast it was."""
+        return {**self.board, BASE_SPEED: f"{self.base_speed_ms:.6g} ms"}
+
+    @cached_property
+    def trained_with(self) -> dict[str, Any]:
+        """What trained weights depend on besides their specification; not the number of threads."""
+        settings = self.config.training
+        return {
+            "batch size": settings.batch_size,
+            "shift pixels": settings.shift_pixels,
+            "base": self.base_key,
+            "data": self.data.key,
+            "seed": self.config.seed,
+            **training_versions(),
+        }
 
     @cached_property
     def teacher_logits(self) -> NDArray[np.float32]:
@@ -75,8 +98,15 @@ def open_bench(
         if config.training.threads:
             limit_threads(config.training.threads)
         base = base_weights(data, cache, progress, config.base)
+        base_model = convert_base(base, converter, cache, progress)
+        progress.phase("timing the base on the device")
+        base_speed_ms, line = calibrate(
+            device, cache, board_of(config, device), arrays_key(base), base_model, data.validation[0][:1]
+        )
+        if line is not None:
+            progress.line(line)
         rule = config.rule.percent_on(data.rule_percent)
-        counted = len(data.validation[0]), len(data.test[0])
+        counted = int(data.decides.sum()), len(data.test[0])
         yield Bench(
             config=config,
             data=data,
@@ -87,6 +117,8 @@ def open_bench(
             deadline_s=time.monotonic() + config.budget.minutes * 60,
             converter=converter,
             device=device,
+            base_model=base_model,
+            base_speed_ms=base_speed_ms,
             cache=cache,
             artifacts=artifacts,
             progress=progress,
@@ -94,16 +126,33 @@ def open_bench(
         )
 
 
+def board_of(config: StudyConfig, device: Device) -> dict[str, str]:
+    """What measurements of a study depend on: what gives the power, and the kind of board."""
+    kind = kind_of(device.environment(), device.url)
+    return {"meter": config.meter, **{name: str(value) for name, value in kind.items()}}
+
+
+def convert_base(base: Weights, converter: Converter, cache: Cache, progress: Progress) -> bytes:
+    """The unpruned float base as a `.tflite`, from the cache or now."""
+    key = {"base": arrays_key(base), **conversion_versions()}
+    model = cache.get("base", key)
+    if model is None:
+        progress.phase("converting the base")
+        model = converter.convert(ConversionJob(CompressionSpec().architecture(), base, "float32"))
+        cache.put(model, "base", key)
+    return model
+
+
 def answers(base: Weights, data: Dataset, cache: Cache, progress: Progress) -> NDArray[np.float32]:
     """The logits that the base gives for the training images, float32 (N, 10), from the cache or now."""
-    key = ("teacher", arrays_key(base), data.key)
-    stored = cache.get(*key)
+    key = {"base": arrays_key(base), "data": data.key, "tensorflow": tensorflow_version()}
+    stored = cache.get("teacher", key)
     if stored is None:
         progress.phase("the base's answers to the training images")
         buffer = BytesIO()
         np.save(buffer, logits(base_network(base), data.train[0]))
         stored = buffer.getvalue()
-        cache.put(stored, *key)
+        cache.put(stored, "teacher", key)
     return np.asarray(np.load(BytesIO(stored)), dtype=np.float32)
 
 

@@ -57,30 +57,32 @@ def gain_to_come(epochs: int, inherited_epochs: int, more_epochs: int, points_pe
     return points_per_doubling * math.log2(1 + more_epochs / max(1, known))
 
 
-def required_percent(rule_percent: float, sigmas: float, validation_images: int, test_images: int) -> float:
-    """The validation accuracy to ask for so that the test accuracy keeps the rule.
+def required_percent(rule_percent: float, sigmas: float, decision_images: int, test_images: int) -> float:
+    """The accuracy to ask for on the images that decide, so that the test accuracy keeps the rule.
 
     Both are binomial counts of one true accuracy; the standard deviation of their difference at the rule is
-    sqrt(p (1 - p) (1 / validation + 1 / test)). `sigmas` of it are added; 100 is the most that can be asked for.
+    sqrt(p (1 - p) (1 / decision + 1 / test)). `sigmas` of it are added; 100 is the most that can be asked for.
     """
     share = rule_percent / 100
-    sigma = math.sqrt(share * (1 - share) * (1 / validation_images + 1 / test_images))
+    sigma = math.sqrt(share * (1 - share) * (1 / decision_images + 1 / test_images))
     return min(100.0, rule_percent + sigmas * sigma * 100)
 
 
 def holding_probability(
-    rule_percent: float, accuracy_percent: float, validation_images: int, test_images: int
+    rule_percent: float, accuracy_percent: float, decision_images: int, test_images: int, tried: int = 1
 ) -> float:
-    """How likely, 0..1, the test accuracy keeps the rule where the validation accuracy is `accuracy_percent`.
+    """How likely at least, 0..1, the test accuracy keeps the rule where the deciding accuracy is `accuracy_percent`.
 
-    The normal approximation of `required_percent`. It speaks of one candidate: the best among many owes some of its
-    validation accuracy to luck, and holds less often.
+    The normal approximation of `required_percent`. The best of several owes some of its accuracy to luck: where
+    `tried` networks were held against the rule, any of them may be the one that passed for that alone, so the chance
+    of a mistake counts so many times (Bonferroni's bound).
     """
     share = rule_percent / 100
-    sigma = math.sqrt(share * (1 - share) * (1 / validation_images + 1 / test_images))
+    sigma = math.sqrt(share * (1 - share) * (1 / decision_images + 1 / test_images))
     if sigma == 0:  # a rule of 0 or 100 % leaves nothing to chance
         return float(accuracy_percent >= rule_percent)
-    return NormalDist().cdf((accuracy_percent - rule_percent) / 100 / sigma)
+    mistake = NormalDist().cdf((rule_percent - accuracy_percent) / 100 / sigma)
+    return max(0.0, 1 - max(1, tried) * mistake)
 
 
 def reachable_percent(curve: Sequence[float], epochs: int) -> float:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from io import BytesIO
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -22,7 +21,9 @@ from compress.prune import inherit, resize
 from compress.quantize import quantization_aware
 from compress.spec import CompressionSpec
 from compress.train import Epoch, Trainer, TrainPlan, train
-from edge import Device, read_operators
+from compress.versions import conversion_versions
+from edge import read_operators
+from search.accuracy import Accuracy, accuracy_of
 from search.bench import Bench
 from search.bounds import reachable_percent
 from search.lineage import weights_only
@@ -35,11 +36,11 @@ QAT_SHARE = 4
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained model: the saved bytes, its accuracy in percent on the validation images, and how it got there."""
+    """A trained model: the saved bytes, what they are right on, and how they got there."""
 
     model: bytes
     operators: dict[str, int]
-    accuracy_percent: float
+    accuracy: Accuracy
     curve: tuple[float, ...]
 
 
@@ -80,23 +81,20 @@ def obtain(
     with clock.phase("train"):
         trained = train_candidate(bench, spec, on_epoch)
     if not curve:  # from the cache: told, but no longer judged
-        for number, accuracy in enumerate(trained.curve, 1):
-            trial.report(accuracy, number)
-    key = (replace(spec, threads=1).key(), *_made_with(bench))  # the bytes do not depend on the interpreter's threads
-    model, about = bench.cache.get("model", *key), bench.cache.get("about", *key)
-    if model is not None and about is not None:
-        values = json.loads(about)
-        return Candidate(model, values["operators"], values["accuracy_percent"], trained.curve)
-    with clock.phase("convert"):
-        bench.progress.phase("converting")
-        model = convert_trained(bench, spec, trained.weights)
-        operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)
+        for number, percent in enumerate(trained.curve, 1):
+            trial.report(percent, number)
+    # The bytes do not depend on the interpreter's threads.
+    key = {"spec": replace(spec, threads=1).to_dict(), **bench.trained_with, **conversion_versions()}
+    model = bench.cache.get("model", key)
+    if model is None:
+        with clock.phase("convert"):
+            bench.progress.phase("converting")
+            model = convert_trained(bench, spec, trained.weights)
+        bench.cache.put(model, "model", key)
+    operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)
     with clock.phase("measure"):
         bench.progress.phase("accuracy on the validation images")
-        accuracy = accuracy_percent(bench.device, model, *bench.data.validation)
-    about = json.dumps({"operators": operators, "accuracy_percent": accuracy}).encode()
-    bench.cache.put(model, "model", *key)
-    bench.cache.put(about, "about", *key)
+        accuracy = accuracy_of(_labels(bench, model, "validation"), bench.data)
     return Candidate(model, operators, accuracy, trained.curve)
 
 
@@ -123,8 +121,8 @@ def train_candidate(
 
     Calls `on_epoch(Epoch)` after each epoch of its own that is trained now.
     """
-    key = (weights_only(spec).key(), *_made_with(bench))
-    stored = bench.cache.get("weights", *key)
+    key = {"spec": weights_only(spec).to_dict(), **bench.trained_with}
+    stored = bench.cache.get("weights", key)
     if stored is not None:
         with np.load(BytesIO(stored)) as archive:
             *weights, curve = (archive[name] for name in archive.files)
@@ -143,29 +141,20 @@ def train_candidate(
     trained = Trained(fine_tune(bench, spec, first, note), tuple(epoch.accuracy for epoch in epochs))
     file = BytesIO()
     np.savez(file, *trained.weights, np.array(trained.curve))
-    bench.cache.put(file.getvalue(), "weights", *key)
-    bench.cache.put(json.dumps(weights_only(spec).to_dict()).encode(), _trained_kind(bench), *key)
+    bench.cache.put(file.getvalue(), "weights", key)
     return trained
 
 
 def trained_before(bench: Bench) -> list[CompressionSpec]:
     """What this study or any other has trained from the same base, data and settings: its weights are at hand."""
-    return [_read_spec(path) for path in bench.cache.paths(_trained_kind(bench))]
+    wanted = bench.trained_with
+    keys = (key for (key,) in bench.cache.keys("weights"))
+    return [_spec(json.dumps(key["spec"])) for key in keys if {**key, "spec": None} == {**wanted, "spec": None}]
 
 
-@functools.cache  # an entry never changes
-def _read_spec(path: Path) -> CompressionSpec:
-    return CompressionSpec.from_dict(json.loads(path.read_bytes()))
-
-
-def _trained_kind(bench: Bench) -> str:
-    """The cache's folder that lists what was trained so."""
-    return f"trained/{bench.cache.path('', *_made_with(bench)).name}"
-
-
-def _made_with(bench: Bench) -> tuple[Any, ...]:
-    """What a trained network depends on besides its specification."""
-    return bench.config.training.model_dump(), bench.base_key, bench.data.key, bench.config.seed
+@functools.lru_cache(maxsize=100_000)  # each of thousands is asked for before every trial
+def _spec(text: str) -> CompressionSpec:
+    return CompressionSpec.from_dict(json.loads(text))
 
 
 def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Callable[[Epoch], None]) -> Weights:
@@ -195,24 +184,24 @@ def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Cal
         teacher = bench.teacher_logits if spec.distill_weight > 0 else None
         seed = bench.config.seed
         trainer = Trainer(network, plan, *bench.data.train, seed=seed, flip=bench.data.flip, teacher_logits=teacher)
-        train(trainer, bench.data.validation, on_epoch)
+        train(trainer, bench.data.search_part, on_epoch)
         trainer.finish()
     return list(network.get_weights())
 
 
-def accuracy_percent(device: Device, model: bytes, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
-    """Accuracy in percent of the saved bytes on the device."""
-    return float(np.mean(device.predict(model, images) == labels) * 100)
-
-
 def test_accuracy_percent(bench: Bench, model: bytes) -> float:
-    """Accuracy in percent of the saved bytes on all test images, from the cache where they were run before."""
-    images, labels = bench.data.test
-    key = ("test accuracy", sha256(model).hexdigest(), arrays_key((images, labels)), bench.device_key)
-    stored = bench.cache.get(*key)
+    """Accuracy in percent of the saved bytes on all test images; for figures that are told, never for a choice."""
+    bench.progress.phase(f"accuracy on all {len(bench.data.test[0]):,} test images")
+    return float(np.mean(_labels(bench, model, "test") == bench.data.test[1]) * 100)
+
+
+def _labels(bench: Bench, model: bytes, which: Literal["validation", "test"]) -> NDArray[np.int64]:
+    """What the saved bytes make of these images on the device; int64 (N,). From the cache where it was run before."""
+    images = bench.data.test[0] if which == "test" else bench.data.validation[0]
+    key = {"model": sha256(model).hexdigest(), "images": arrays_key([images]), "board": bench.board}
+    stored = bench.cache.get("labels", key)
     if stored is not None:
-        return float(json.loads(stored))
-    bench.progress.phase(f"accuracy on all {len(images):,} test images")
-    value = accuracy_percent(bench.device, model, images, labels)
-    bench.cache.put(json.dumps(value).encode(), *key)
-    return value
+        return np.frombuffer(stored, np.uint8).astype(np.int64)
+    labels = bench.device.predict(model, images)
+    bench.cache.put(labels.astype(np.uint8).tobytes(), "labels", key)
+    return labels

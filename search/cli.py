@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search.cli_cache import cache_app
 from search.cli_dashboard import dashboard_app
 from search.cli_import import import_app
 from search.cli_milestones import milestones_app
@@ -38,6 +39,7 @@ app.add_typer(rig_app)
 app.add_typer(import_app)
 app.add_typer(dashboard_app)
 app.add_typer(workers_app)
+app.add_typer(cache_app)
 
 
 @app.command(epilog="Example: thrones run studies/latency.toml --data ~/cifar-10-batches-py --minutes 30")

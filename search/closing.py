@@ -1,21 +1,36 @@
-"""The end of a study: the best few and the base measured side by side, and which of them it is."""
+"""The end of a study: the best few and the base measured in turns, and which of them it is."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 import optuna
 
-from edge import Measurement, plan_for
+from edge import Measurement, MeasurePlan, merged, plan_for
+from search.accuracy import Accuracy, stored_accuracy
 from search.artifacts import read_artifact
 from search.bench import Bench
 from search.bounds import objective
 from search.candidate import test_accuracy_percent
 from search.storage import best_trial, contenders, run_off
 
+ROUNDS = 3
+"""Base and contenders are measured so many times in turns; together the rounds are the closing plan."""
 
-def compare(study: optuna.Study, bench: Bench, base: bytes) -> None:
-    """Measure the base and the contenders one after the other by the closing plan, which decides between them.
+
+@dataclass(frozen=True)
+class Contender:
+    """One of the best few: its trial, model and what it is right on."""
+
+    number: int
+    model: bytes
+    threads: int
+    accuracy: Accuracy
+
+
+def compare(study: optuna.Study, bench: Bench) -> None:
+    """Measure the base and the contenders in turns by the closing plan, which decides between them.
 
     Stores their figures, and the accuracy of base and best on all test images. The labels of the test images are used
     here and nowhere else, when the choice has been made.
@@ -26,29 +41,53 @@ def compare(study: optuna.Study, bench: Bench, base: bytes) -> None:
         return
     plan = plan_for(bench.config.measure.final, bench.device.shortest_window_s)
     bench.progress.end()
-
-    def measured(name: str, model: bytes, threads: int) -> Measurement:
-        bench.progress.phase(f"comparing: {name}, {plan.name} plan")
-        return bench.device.measure(model, replace(plan, threads=threads), bench.data.test[0])
-
-    def figures(model: bytes, measurement: Measurement) -> dict[str, Any]:
-        accuracy = test_accuracy_percent(bench, model)
-        return {"measurement": json.loads(measurement.to_json()), "test_accuracy_percent": accuracy}
-
-    base_measurement = measured("base", base, 1)
-    found: dict[int, tuple[bytes, Measurement]] = {}
-    values: dict[int, float] = {}
-    for trial in few:
-        about = trial.user_attrs
-        model = read_artifact(bench.config, about["artifact model.tflite"])
-        found[trial.number] = model, measured(f"trial {trial.number}", model, about["spec"]["threads"])
-        accuracy = about["candidate"]["accuracy_percent"]
-        values[trial.number] = objective(bench.config.road, found[trial.number][1], accuracy)
+    found = [_contender(bench, trial) for trial in few]
+    base_rounds, *others = _measure_in_rounds(bench, found, plan)
+    values = {
+        each.number: _value(bench.config.road, rounds, base_rounds, each.accuracy)
+        for each, rounds in zip(found, others, strict=True)
+    }
     best = best_trial(study, values, trials=trials)
+
+    def figures(model: bytes, rounds: list[Measurement]) -> dict[str, Any]:
+        accuracy = test_accuracy_percent(bench, model)
+        measurement = json.loads(merged(rounds, plan).to_json())
+        return {"measurement": measurement, "test_accuracy_percent": accuracy}
+
     comparison = {
         "trial": None if best is None else best.number,
-        "base": figures(base, base_measurement),
-        **({} if best is None else {"best": figures(*found[best.number])}),
+        "base": figures(bench.base_model, base_rounds),
         "run_off": values,
     }
+    for each, rounds in zip(found, others, strict=True):
+        if best is not None and each.number == best.number:
+            comparison["best"] = figures(each.model, rounds)
     study.set_user_attr("comparison", comparison)
+
+
+def _contender(bench: Bench, trial: optuna.trial.FrozenTrial) -> Contender:
+    about = trial.user_attrs
+    model = read_artifact(bench.config, about["artifact model.tflite"])
+    return Contender(trial.number, model, about["spec"]["threads"], stored_accuracy(about["candidate"]))
+
+
+def _measure_in_rounds(bench: Bench, few: list[Contender], plan: MeasurePlan) -> list[list[Measurement]]:
+    """The rounds of the base, then those of each contender."""
+    models = [("base", bench.base_model, 1), *((f"trial {each.number}", each.model, each.threads) for each in few)]
+    found: list[list[Measurement]] = [[] for _ in models]
+    for number in range(1, ROUNDS + 1):
+        for (name, model, threads), rounds in zip(models, found, strict=True):
+            bench.progress.phase(f"comparing: {name}, round {number} of {ROUNDS}, {plan.name} plan")
+            part = replace(plan.part(ROUNDS), threads=threads)
+            rounds.append(bench.device.measure(model, part, bench.data.test[0]))
+    return found
+
+
+def _value(road: str, rounds: list[Measurement], base_rounds: list[Measurement], accuracy: Accuracy) -> float:
+    """The road's value by the ratio to the base of the same round, so that what drifts between rounds cancels out."""
+    percent = accuracy.decision_percent
+    ratios = [
+        objective(road, own, percent) / objective(road, base, percent)
+        for own, base in zip(rounds, base_rounds, strict=True)
+    ]
+    return median(ratios) * median(objective(road, base, percent) for base in base_rounds)

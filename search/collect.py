@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from compress.spec import CompressionSpec
 from edge import Measurement
+from search.accuracy import stored_accuracy
 from search.config import StudyConfig
 from search.reading import read_trials
 from search.results import IMPORTANCE_TRIALS, Figures, Phase, StudyResults, TrialResult
@@ -19,7 +20,7 @@ from search.storage import FINALIST, WORKER, best_trial
 
 ARTIFACT = "artifact "
 """So begin the names of the attributes that hold an artifact's id."""
-GLANCED = ("reason", "shortfall", "candidate", "structure", "phases", "seconds")
+GLANCED = ("reason", "shortfall", "candidate", "structure", "phases", "seconds", FINALIST)
 """What counts, the best and the savings are made of."""
 
 
@@ -83,7 +84,7 @@ def _collect(
         base_architecture=base_spec.architecture(),
         importances=importances,
         trials=tuple(trials),
-        validation_images=about.get("validation_images", 0),
+        decision_images=about.get("decision_images", about.get("validation_images", 0)),
         test_images=about.get("test_images", 0),
         tie_tolerance=about.get("tie_tolerance", 0.0),
     )
@@ -122,6 +123,7 @@ def _trial_figures(trial: FrozenTrial, spec: CompressionSpec) -> Figures | None:
 def _counted(trial: FrozenTrial) -> TrialResult:
     """What GLANCED tells of a trial."""
     about, complete = trial.user_attrs, trial.state == TrialState.COMPLETE
+    accuracy = stored_accuracy(about["candidate"]) if "candidate" in about else None
     return TrialResult(
         number=trial.number,
         state=trial.state.name,
@@ -135,6 +137,9 @@ def _counted(trial: FrozenTrial) -> TrialResult:
         curve=(),
         seconds=_seconds(about),
         params={},
+        finalist_of=about.get(FINALIST),
+        search_percent=None if accuracy is None else accuracy.search_percent,
+        decision_percent=None if accuracy is None else accuracy.decision_percent,
     )
 
 
@@ -152,7 +157,6 @@ def _trial(trial: FrozenTrial) -> TrialResult:
         params=dict(trial.params),
         phases=_phases(about),
         worker=about.get(WORKER, ""),
-        finalist_of=about.get(FINALIST),
         artifacts=artifacts,
         measurement_json=json.dumps(about["measurement"]) if "measurement" in about else "",
     )

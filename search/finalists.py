@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import optuna
 
+from search.accuracy import stored_accuracy
 from search.bench import Bench
 from search.loop import optimize
 from search.storage import (
@@ -55,7 +56,7 @@ def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[str]) -> list[
     if "candidate" not in about:
         return []
     used, curve = about["spec"]["quantization"], trial.intermediate_values
-    loss = curve[max(curve)] - about["candidate"]["accuracy_percent"]
+    loss = curve[max(curve)] - stored_accuracy(about["candidate"]).search_percent
     aware = used == "int8" and loss > QAT_LOSS
     return [name for name in formats if name != used and (aware or name != "qat_int8")]
 

@@ -4,16 +4,17 @@ from typing import Any
 
 import optuna
 
+from search.accuracy import shortfall_of
 from search.bench import Bench
 from search.bounds import objective
 from search.candidate import obtain, test_accuracy_percent
 from search.config import Grid
 from search.loop import optimize
 from search.space import grid_params, stands, suggest_row
+from search.speed import measure_on_test_images
 from search.stopwatch import Stopwatch
 from search.storage import asked_params
 from search.telling import attach, tell_candidate, tell_measurement
-from search.trial import measure
 
 
 def run_grid(study: optuna.Study, bench: Bench, grid: Grid) -> None:
@@ -51,12 +52,12 @@ def run_row(trial: optuna.Trial, bench: Bench, grid: Grid) -> float:
         candidate = obtain(bench, spec, trial, clock, required_percent=0.0, has_incumbent=False)
         with clock.phase("measure"):
             bench.progress.phase(f"measuring, {bench.plan.name} plan")
-            measurement = measure(bench, candidate.model, bench.plan, test=True)
+            measurement = measure_on_test_images(bench, candidate.model, bench.plan)
             test_percent = test_accuracy_percent(bench, candidate.model)
-        shortfall = bench.required_percent - candidate.accuracy_percent
+        shortfall = shortfall_of(candidate.accuracy, bench.rule_percent, bench.required_percent)
         tell_measurement(trial, measurement)
-        tell_candidate(trial, candidate.model, candidate.operators, candidate.accuracy_percent, shortfall)
+        tell_candidate(trial, candidate.model, candidate.operators, candidate.accuracy, shortfall)
         attach(trial, bench.artifacts, candidate.model, measurement)
         trial.set_user_attr("test_accuracy_percent", test_percent)
         trial.set_user_attr("constraint", shortfall)
-        return objective(bench.config.road, measurement, candidate.accuracy_percent)
+        return objective(bench.config.road, measurement, candidate.accuracy.search_percent)

@@ -23,13 +23,18 @@ from search.version import version
 Identity = dict[str, Any]
 
 
-def identity(config: StudyConfig, data: str, base: str, board: Sequence[str]) -> Identity:
-    """What all trials of a study have in common; not how long it runs, where it is kept, or who works on it."""
+def identity(
+    config: StudyConfig, *, data: str, test: str, base: str, board: Mapping[str, str], made_by: Mapping[str, Any]
+) -> Identity:
+    """What all trials of a study have in common; not how long it runs, where it is kept, or who works on it.
+
+    data, test, base: keys of the images and of the base's weights. made_by: versions of what trains and converts.
+    """
     left_out: Any = dict.fromkeys(("budget", "folder", "name", "start", "storage", "artifacts", "device"), True)
     left_out |= {"finish": {"share"}, "training": {"threads"}}
     left_out["grid"] = {"fraction", "epochs", "quantization"} if config.grid else True  # rows may be added
     setting = json.loads(config.model_dump_json(exclude=left_out))
-    return {**setting, "data": data, "base": base, "kind of board": list(board)}
+    return {**setting, "data": data, "test images": test, "base": base, "kind of board": dict(board), **made_by}
 
 
 def check_meter(road: str, device: Device) -> None:
@@ -55,6 +60,7 @@ def begin_study(
     )
     if "identity" in study.user_attrs:
         _check(study, config, who)
+        _tell_version(study, shift)
     else:
         study.set_user_attr("identity", who)
         for name, value in {"road": config.road, "tie_tolerance": TIE, **facts}.items():
@@ -71,6 +77,14 @@ def begin_study(
         if dict(params) not in there:
             study.enqueue_trial(dict(params))
     return study
+
+
+def _tell_version(study: optuna.Study, shift: Shift) -> None:
+    before = study.user_attrs.get("version")
+    if before not in (None, version()):
+        shift.progress.line(
+            f"thrones {version()} continues this study, which {before} has run; both train and convert alike"
+        )
 
 
 def _counts(trial: optuna.trial.FrozenTrial, config: StudyConfig) -> bool:
@@ -119,9 +133,13 @@ def _check(study: optuna.Study, config: StudyConfig, who: Identity) -> None:
     stored = study.user_attrs["identity"]
     if stored != who:
         other = next(key for key in {**who, **stored} if stored.get(key) != who.get(key))
+        before, now = stored.get(other), who.get(other)
+        if isinstance(before, dict) and isinstance(now, dict):  # of a section or a board only what differs
+            names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
+            before, now = ({name: each.get(name) for name in names} for each in (before, now))
         raise UsageError(
-            f"{shown(storage_url(config))} was made with another {other} ({_short(stored.get(other))}, now "
-            f"{_short(who.get(other))}); results must not be mixed: rename the study file, or move the folder away"
+            f"{shown(storage_url(config))} was made with another {other} ({_short(before)}, now "
+            f"{_short(now)}); results must not be mixed: rename the study file, or move the folder away"
         )
 
 

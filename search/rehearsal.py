@@ -17,6 +17,7 @@ import optuna
 from compress.spec import CompressionSpec
 from edge import Device, Measurement, MeasurePlan, Window, open_rig, plan_for
 from edge.environment import kind_of
+from search.accuracy import Accuracy
 from search.artifacts import ArtifactStore, open_artifacts
 from search.bounds import best_case_of, is_better, objective
 from search.config import StudyConfig
@@ -92,8 +93,9 @@ def _open(config: StudyConfig, progress: Progress, stack: ExitStack, parent: int
 
 
 def _identity(stage: Stage) -> Identity:
-    board = [*map(str, kind_of(stage.device.environment(), stage.device.url))]
-    return identity(stage.config, data="rehearsal", base="rehearsal", board=board)
+    board = {name: str(value) for name, value in kind_of(stage.device.environment(), stage.device.url).items()}
+    same = "rehearsal"
+    return identity(stage.config, data=same, test=same, base=same, board=board, made_by={})
 
 
 def _facts(stage: Stage) -> dict[str, Any]:
@@ -141,7 +143,8 @@ def rehearse(trial: optuna.Trial, stage: Stage) -> float:
         trial.set_user_attr("structure", {"macs": macs, "best_case": objective(config.road, measurement, 100.0)})
         tell_measurement(trial, measurement)
         shortfall = RULE_PERCENT - made_up_percent(spec)
-        tell_candidate(trial, stage.model, {}, made_up_percent(spec), shortfall)
+        percent = made_up_percent(spec)
+        tell_candidate(trial, stage.model, {}, Accuracy(percent, percent, percent), shortfall)
         attach(trial, stage.artifacts, stage.model, measurement)
         trial.set_user_attr("constraint", shortfall)
         return value

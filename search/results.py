@@ -76,6 +76,8 @@ class TrialResult:
     finalist_of: int | None = None  # the trial of the search that it trains on
     artifacts: dict[str, str] = field(default_factory=dict)  # file name -> id in the artifact store
     measurement_json: str = ""
+    search_percent: float | None = None  # accuracy on the validation images of the search
+    decision_percent: float | None = None  # and on those that decide whether the rule is kept
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,29 @@ class StudyResults:
     base_architecture: Architecture
     importances: dict[str, float] = field(default_factory=dict)
     trials: tuple[TrialResult, ...] = ()
-    validation_images: int = 0  # 0: a study of before they were stored
+    decision_images: int = 0  # validation images that decide whether the rule is kept; 0: not stored
     test_images: int = 0
     tie_tolerance: float = 0.0  # candidates within this share of the best value count as equal
+
+    @property
+    def tried_against_rule(self) -> int:
+        """How many networks as good as the best one were held against the rule on the images that decide, it included.
+
+        Any of them would have been the best, had it kept the rule, and so the luckiest one is. All formats of one
+        finalist are one network. What misses the rule on the search's own images is not held against it at all.
+        """
+        best = next((trial for trial in self.trials if trial.number == self.best_trial), None)
+        if best is None or best.value is None:
+            return 0
+        least = best.value * (1 - self.tie_tolerance) if self.road == "fom" else best.value * (1 + self.tie_tolerance)
+        held = [
+            trial
+            for trial in self.trials
+            if trial.value is not None
+            and (trial.value >= least if self.road == "fom" else trial.value <= least)
+            and (trial.search_percent or 0.0) >= self.rule_percent
+        ]
+        return len({trial.number if trial.finalist_of is None else trial.finalist_of for trial in held})
 
     @property
     def front(self) -> list[TrialResult]:

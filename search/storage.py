@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from compress.errors import UsageError
+from search.accuracy import stored_accuracy
 from search.config import StudyConfig
 from search.storages import has_file, open_storage, shown, storage_url
 
@@ -199,7 +200,7 @@ def best_trial(
     first = max if study.direction == optuna.study.StudyDirection.MAXIMIZE else min
     best = first((value for value in values.values() if value is not None), default=None)
     ties = [trial for trial in few if is_close(values[trial.number], best)]
-    return max(ties, key=lambda trial: float(trial.user_attrs["candidate"]["accuracy_percent"]), default=None)
+    return max(ties, key=lambda trial: stored_accuracy(trial.user_attrs["candidate"]).decision_percent, default=None)
 
 
 def contenders(study: optuna.Study, trials: Trials | None = None) -> list[FrozenTrial]:

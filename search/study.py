@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import optuna
 
-from compress.convert import ConversionJob
 from compress.data import Dataset
-from compress.spec import CompressionSpec
+from compress.versions import conversion_versions, training_versions
 from edge import InvalidMeasurementError
 from search.bench import Bench, open_bench
 from search.cache import Cache
+from search.calibration import check_speed
 from search.closing import compare
 from search.config import StudyConfig
 from search.finalists import finish, train_waiting_finalists
@@ -26,6 +26,7 @@ from search.space import grid_params, starting_params
 from search.storage import Lock, counted
 from search.trial import run_trial
 
+BASE_SPEED = "base_speed_ms"
 Crew = Callable[[Progress, float], None]
 """Has other processes do the work until time.monotonic() says so, and returns when they have ended."""
 
@@ -37,7 +38,7 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress, crew: Crew
     data, and where another run is at work on it; UnavailableError when device or meter stay away.
     """
     starts = starting_params(config)
-    cache = Cache(config.folder.parent / "cache")
+    cache = Cache(config.folder.parent / "cache", progress.line)
     with Lock(config.folder) as lock:
         lock.alone()
         with open_bench(config, data, progress, cache) as bench:
@@ -48,8 +49,8 @@ def _run(bench: Bench, starts: list[dict[str, Any]], lock: Lock, crew: Crew | No
     config, progress = bench.config, bench.progress
     asked = starts if config.grid is None else grid_params(config.grid)
     study = begin_study(bench, _identity(bench), _facts(bench), asked)
-    base_model = _base_model(bench)
-    compare_boards(study, bench, bench.device, bench.plan, base_model, bench.data.validation[0])
+    _check_speed(study, bench)
+    compare_boards(study, bench, bench.device, bench.plan, bench.base_model, bench.data.validation[0])
     lock.share()
     progress.begin()
     if crew is None:
@@ -62,7 +63,7 @@ def _run(bench: Bench, starts: list[dict[str, Any]], lock: Lock, crew: Crew | No
         tell_missing(study, bench, config.grid)
         return study
     try:
-        compare(study, bench, base_model)
+        compare(study, bench)
     except InvalidMeasurementError as error:  # what was found is no worse for it, and is reported all the same
         progress.line(f"base and best were not compared: {error}; then run the same command again")
     return study
@@ -74,10 +75,11 @@ def join_study(config: StudyConfig, data: Dataset, progress: Progress, parent: i
     Raises UsageError for a study that was not begun or whose time is over, and for another version, space, base, data
     or kind of board than that study's; UnavailableError when device or meter stay away.
     """
-    cache = Cache(config.folder.parent / "cache")
+    cache = Cache(config.folder.parent / "cache", progress.line)
     with Lock(config.folder) as lock, open_bench(config, data, progress, cache, parent) as bench:
         lock.share()
         study, left_s = join(config, _identity(bench))
+        _check_speed(study, bench)
         progress.begin()
         _work(study, replace(bench, deadline_s=time.monotonic() + left_s))
 
@@ -92,7 +94,20 @@ def _work(study: optuna.Study, bench: Bench) -> None:
 
 
 def _identity(bench: Bench) -> Identity:
-    return identity(bench.config, data=bench.data.key, base=bench.base_key, board=bench.device_key)
+    made_by = {**training_versions(), **conversion_versions()}
+    data = bench.data
+    return identity(
+        bench.config, data=data.key, test=data.test_key, base=bench.base_key, board=bench.board, made_by=made_by
+    )
+
+
+def _check_speed(study: optuna.Study, bench: Bench) -> None:
+    """Note how fast the device is when a study begins, and refuse to go on where it is not as fast any more."""
+    began_ms = study.user_attrs.get(BASE_SPEED)
+    if began_ms is None:
+        study.set_user_attr(BASE_SPEED, bench.base_speed_ms)
+    else:
+        check_speed(began_ms, bench.base_speed_ms, bench.config.name)
 
 
 def _facts(bench: Bench) -> dict[str, Any]:
@@ -103,20 +118,10 @@ def _facts(bench: Bench) -> dict[str, Any]:
         "rule_percent": bench.rule_percent,
         "required_percent": bench.required_percent,
         "validation_images": len(bench.data.validation[0]),
+        "decision_images": int(bench.data.decides.sum()),
         "test_images": len(bench.data.test[0]),
         "environment": vars(bench.device.environment()),
     }
-
-
-def _base_model(bench: Bench) -> bytes:
-    """The unpruned float base as a `.tflite`."""
-    key = ("base", bench.base_key)
-    model = bench.cache.get(*key)
-    if model is None:
-        bench.progress.phase("converting the base")
-        model = bench.converter.convert(ConversionJob(CompressionSpec().architecture(), bench.base, "float32"))
-        bench.cache.put(model, *key)
-    return model
 
 
 def _search(study: optuna.Study, bench: Bench) -> None:

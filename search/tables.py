@@ -58,16 +58,17 @@ def rule(results: StudyResults) -> str:
     """What was asked for, with how much margin, how surely the best candidate holds it, and what counts as equal."""
     limit = f"{significant(results.rule_percent)} %"
     margin = results.required_percent - results.rule_percent
-    line = f"at least {limit} test accuracy; the search asks for {significant(results.required_percent)} % on the "
-    line += f"validation images, a margin of {significant(margin)} points"
-    best, counted = best_trial(results), (results.validation_images, results.test_images)
-    if best and best.figures and all(counted):
-        accuracy = best.figures.accuracy_percent
-        chance = holding_probability(results.rule_percent, accuracy, *counted)
-        likely = "more than 99.9 %" if chance > 0.999 else f"{100 * chance:.1f} %"
-        line += f"; trial {best.number}, validation accuracy {percent(accuracy)} %: the test accuracy keeps {limit} "
-        line += f"with {likely} probability (binomial counts of {counted[0]:,} and {counted[1]:,} images; "
-        line += "that it was chosen as the best of many, which lowers it, is not counted in)"
+    line = f"at least {limit} test accuracy; asked for are {significant(results.required_percent)} % of the validation "
+    line += f"images that the search has not used, a margin of {significant(margin)} points"
+    best, counted = best_trial(results), (results.decision_images, results.test_images)
+    if best and best.decision_percent is not None and all(counted):
+        tried = max(1, results.tried_against_rule)
+        chance = holding_probability(results.rule_percent, best.decision_percent, *counted, tried)
+        likely = "more than 99.9 %" if chance > 0.999 else f"at least {100 * chance:.1f} %"
+        networks = "the only network" if tried == 1 else f"one of {tried} networks"
+        line += f"; trial {best.number} has {percent(best.decision_percent)} % there: the test accuracy keeps {limit} "
+        line += f"with {likely} probability (binomial counts of {counted[0]:,} and {counted[1]:,} images; {networks} "
+        line += "as good that was held against the rule)" if tried == 1 else "as good that were held against the rule)"
     if results.tie_tolerance > 0:
         line += f"; candidates within {100 * results.tie_tolerance:.1f} % of the best value count as equal; "
         line += "then the more accurate one is the best"

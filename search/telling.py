@@ -11,6 +11,7 @@ from optuna.artifacts import upload_artifact
 
 from compress.errors import one_line
 from edge import Measurement, UnavailableError
+from search.accuracy import Accuracy
 from search.artifacts import ArtifactStore, is_of_s3
 
 
@@ -20,14 +21,16 @@ def tell_measurement(trial: optuna.Trial, measurement: Measurement) -> None:
 
 
 def tell_candidate(
-    trial: optuna.Trial, model: bytes, operators: Mapping[str, int], accuracy_percent: float, shortfall: float
+    trial: optuna.Trial, model: bytes, operators: Mapping[str, int], accuracy: Accuracy, shortfall: float
 ) -> None:
     """Write the whole candidate into the trial; `shortfall`: points that it lacks of what the rule requires."""
     about = {
         "sha256": sha256(model).hexdigest(),
         "bytes": len(model),
         "operators": dict(operators),
-        "accuracy_percent": accuracy_percent,
+        "accuracy_percent": accuracy.validation_percent,
+        "search_percent": accuracy.search_percent,
+        "decision_percent": accuracy.decision_percent,
     }
     trial.set_user_attr("candidate", about)
     trial.set_user_attr("shortfall", shortfall)

@@ -87,6 +87,12 @@ def test_the_probability_goes_with_the_margin(rule: float, validation: int, test
     assert required == 100 or holding_probability(rule, required, validation, test) >= 0.99
 
 
+@given(rule=st.floats(1, 99), accuracy=st.floats(0, 100), tried=st.integers(1, 50))
+def test_the_best_of_many_holds_the_rule_less_surely(rule: float, accuracy: float, tried: int) -> None:
+    alone = holding_probability(rule, accuracy, 3_000, 10_000)
+    assert holding_probability(rule, accuracy, 3_000, 10_000, tried) == pytest.approx(max(0, 1 - tried * (1 - alone)))
+
+
 def test_a_rule_of_nothing_or_of_all_is_certain() -> None:
     assert holding_probability(0.0, 0.0, 300, 300) == 1.0
     assert holding_probability(100.0, 99.9, 300, 300) == 0.0

@@ -271,9 +271,9 @@ def test_the_kind_of_a_device_goes_without_its_name_but_for_this_host():
     one, two = edge.open_device("fake://one"), edge.open_device("fake://two")
     kind = edge.kind_of(one.environment(), one.url)
     assert kind == edge.kind_of(two.environment(), two.url)
-    assert kind[:4] == ["fake board", "fake", 4, "performance"]
+    assert list(kind.values())[:4] == ["fake board", "fake", 4, "performance"]
     here = edge.LocalDevice().environment()
-    assert edge.kind_of(here, "local:") == [*edge.kind_of(here, "ssh://pi@pi1"), here.host]
+    assert edge.kind_of(here, "local:") == {**edge.kind_of(here, "ssh://pi@pi1"), "host": here.host}
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ from search.storage import best_trial, load_study
 from search.storages import is_there, shown, storage_url
 from search.winner import RESULT
 
+BASES = "bases"
+"""Beside the winners: the networks that they were made of, where these are no longer the bundled one."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -92,7 +95,12 @@ def _from_folder(folder: Path, runs: Path, trial: int | None) -> Source:
         path, text = studies[0], _read(studies[0]).decode(errors="replace")
     else:
         path, text = folder / f"{about['name']}.toml", about["study"]
-    return Source(str(folder), parse_config(text, path, runs), text, spec, model, about.get("base"))
+    base = about.get("base")
+    config = parse_config(text, path, runs)
+    kept = folder.parent / BASES / f"{base}.npz"
+    if config.base is None and kept.is_file():
+        config = overlaid(config, base=str(kept))
+    return Source(str(folder), config, text, spec, model, base)
 
 
 def _same(path: Path | str, model: bytes, wanted: str) -> None:

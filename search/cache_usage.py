@@ -1,0 +1,88 @@
+"""What the cache holds, and why each of it would be used or passed over."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.versions import conversion_versions, training_versions
+from edge.environment import kind_of, read_environment
+from search.cache import Cache, Entry
+
+MEANINGS = {
+    "bases": "unpruned networks, trained on data that has no bundled one",
+    "base": "the unpruned network, converted",
+    "teacher": "the base's answers to the training images",
+    "weights": "trained networks",
+    "model": "trained networks, converted",
+    "untrained": "structures, converted",
+    "labels": "what models make of the images",
+    "structures": "speed of structures: samples",
+    "turns": "speed of structures, in turns with the best: rounds",
+    "measurements": "measurements of trained models: samples",
+    "speed": "speed of the base at each start",
+}
+USED = "used"
+DAMAGED = "cannot be read: damaged, half written, or of thrones 0.1"
+DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Entries of one kind that share a verdict; `passed_over`: no command of this installation will read them."""
+
+    kind: str
+    verdict: str
+    passed_over: bool
+    paths: tuple[Path, ...]
+    size_bytes: int
+
+
+def usage(cache: Cache) -> list[Usage]:
+    """All entries of the cache, those of one kind and one verdict together."""
+    grouped: dict[tuple[str, str, bool], list[Path]] = {}
+    here = {name: str(value) for name, value in kind_of(read_environment(), "local:").items()}
+    for entry in cache.entries():
+        if entry.kind == "bases":  # files of their own format, which say nothing of themselves
+            verdict, passed_over = USED, False
+        else:
+            verdict, passed_over = _verdict(entry, here)
+        grouped.setdefault((entry.kind, verdict, passed_over), []).append(entry.path)
+    return [
+        Usage(kind, verdict, passed_over, tuple(paths), sum(path.stat().st_size for path in paths))
+        for (kind, verdict, passed_over), paths in sorted(grouped.items())
+    ]
+
+
+def prune(found: Iterable[Usage], older_than_days: float | None = None) -> tuple[int, int]:
+    """Remove what is passed over, and with `older_than_days` what was written before then; how many, and the bytes."""
+    removed = size_bytes = 0
+    for each in found:
+        for path in each.paths:
+            about = path.stat()
+            old = older_than_days is not None and time.time() - about.st_mtime > older_than_days * DAY_S
+            if each.passed_over or old:
+                path.unlink(missing_ok=True)
+                removed, size_bytes = removed + 1, size_bytes + about.st_size
+    return removed, size_bytes
+
+
+def _verdict(entry: Entry, here: Mapping[str, str]) -> tuple[str, bool]:
+    """Why an entry is used or passed over, and whether this installation passes it over for ever."""
+    key: Any = entry.key[0] if entry.key else None
+    if not isinstance(key, dict):
+        return DAMAGED, True
+    for name, now in {**training_versions(), **conversion_versions()}.items():
+        if name in key and key[name] != now:
+            return f"passed over: made with {name} {key[name]}, this is {now}", True
+    board = key.get("board")
+    if not isinstance(board, dict):
+        return USED, False
+    if "host" not in board:
+        return f"used where the board is {board.get('cpu')}, {board.get('runtime')}", False
+    differing = [name for name, value in here.items() if board.get(name) != value]
+    if differing:
+        name = differing[0]
+        return f"passed over: measured with {name} {board.get(name)}, here is {here[name]}", False
+    return USED, False
