@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -121,12 +121,10 @@ def train_candidate(
 
     Calls `on_epoch(Epoch)` after each epoch of its own that is trained now.
     """
-    key = {"spec": weights_only(spec).to_dict(), **bench.trained_with}
-    stored = bench.cache.get("weights", key)
+    key = _weights_key(bench, spec)
+    stored = _stored(bench, spec)
     if stored is not None:
-        with np.load(BytesIO(stored)) as archive:
-            *weights, curve = (archive[name] for name in archive.files)
-        return Trained(weights, tuple(curve.tolist()))
+        return stored
     if spec.parent is None:
         first = inherit(bench.base, spec)
     else:
@@ -143,6 +141,25 @@ def train_candidate(
     np.savez(file, *trained.weights, np.array(trained.curve))
     bench.cache.put(file.getvalue(), "weights", key)
     return trained
+
+
+def stored_curve(bench: Bench, spec: CompressionSpec) -> tuple[float, ...]:
+    """The validation accuracy after each epoch of a network that was trained before; empty where it was not."""
+    stored = _stored(bench, spec)
+    return () if stored is None else stored.curve
+
+
+def _stored(bench: Bench, spec: CompressionSpec) -> Trained | None:
+    stored = bench.cache.get("weights", _weights_key(bench, spec))
+    if stored is None:
+        return None
+    with np.load(BytesIO(stored)) as archive:
+        *weights, curve = (archive[name] for name in archive.files)
+    return Trained(weights, tuple(curve.tolist()))
+
+
+def _weights_key(bench: Bench, spec: CompressionSpec) -> dict[str, Any]:
+    return {"spec": weights_only(spec).to_dict(), **bench.trained_with}
 
 
 def trained_before(bench: Bench) -> list[CompressionSpec]:

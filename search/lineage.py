@@ -16,19 +16,29 @@ FARTHEST = 2.5
 def descend(spec: CompressionSpec, trained: Iterable[CompressionSpec]) -> CompressionSpec:
     """`spec` with the nearest of the trained candidates as its parent, if one is near.
 
-    Of several that are as near, the one that was trained for longest. One of the very same architecture that was
-    trained for as long as is asked gives its training as well: nothing but the conversion is left to be done.
+    Of several that are as near, one that was trained in the same way, and of these the one trained for longest. One of
+    the very same architecture that was trained as is asked, and for as long, gives its training as well: nothing but
+    the conversion is left to be done.
     """
     if spec.quantization == "qat_int8":  # trained as a whole, from the base
         return spec
     known = [other for other in trained if other.quantization != "qat_int8"]
     shape = spec.architecture()
-    near = min(known, key=lambda other: (distance(shape, other.architecture()), -other.all_epochs), default=None)
+    near = min(
+        known,
+        key=lambda other: (distance(shape, other.architecture()), not is_trained_alike(other, spec), -other.all_epochs),
+        default=None,
+    )
     if near is None or distance(shape, near.architecture()) > FARTHEST:
         return spec
-    if near.architecture() == shape and near.all_epochs >= spec.epochs:
+    if near.architecture() == shape and near.all_epochs >= spec.epochs and is_trained_alike(near, spec):
         return replace(near, quantization=spec.quantization, ends=spec.ends, threads=spec.threads)
     return replace(spec, parent=weights_only(near))
+
+
+def is_trained_alike(one: CompressionSpec, other: CompressionSpec) -> bool:
+    """Whether both ask for the same training, but for its length."""
+    return all(getattr(one, name) == getattr(other, name) for name in ("learning_rate", "augment", "distill_weight"))
 
 
 def weights_only(spec: CompressionSpec) -> CompressionSpec:

@@ -38,15 +38,19 @@ class Incumbent:
 
 def measure_structure(bench: Bench, spec: CompressionSpec, plan: MeasurePlan, clock: Stopwatch) -> list[Measurement]:
     """All samples of the candidate's structure by this plan; one is taken where there is none."""
-    key = {"structure": _structure(spec), "plan": plan.to_dict(), "board": bench.device_key}
-    samples = _samples(bench, "structures", key)
+    samples = known_samples(bench, spec, plan)
     if samples:
         return samples
     model = structure_model(bench, spec)
     with clock.phase("measure structure"):
         measurement = bench.device.measure(model, plan, bench.data.validation[0][:STRUCTURE_IMAGES])
-    bench.cache.add(measurement.to_json().encode(), "structures", key)
+    bench.cache.add(measurement.to_json().encode(), "structures", _structure_key(bench, spec, plan))
     return [measurement]
+
+
+def known_samples(bench: Bench, spec: CompressionSpec, plan: MeasurePlan) -> list[Measurement]:
+    """The samples of the candidate's structure that are there."""
+    return _samples(bench, "structures", _structure_key(bench, spec, plan))
 
 
 def best_case(road: str, samples: Sequence[Measurement]) -> float:
@@ -137,6 +141,10 @@ def structure_model(bench: Bench, spec: CompressionSpec) -> bytes:
         )
         bench.cache.put(model, "untrained", key)
     return model
+
+
+def _structure_key(bench: Bench, spec: CompressionSpec, plan: MeasurePlan) -> dict[str, Any]:
+    return {"structure": _structure(spec), "plan": plan.to_dict(), "board": bench.device_key}
 
 
 def _structure(spec: CompressionSpec) -> dict[str, Any]:

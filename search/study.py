@@ -18,6 +18,7 @@ from search.closing import compare
 from search.config import StudyConfig
 from search.finalists import finish, train_waiting_finalists
 from search.grid import run_grid, tell_missing
+from search.known import ask_for_known
 from search.loop import optimize
 from search.mutate import propose
 from search.opening import Identity, begin_study, compare_boards, identity, join
@@ -51,6 +52,9 @@ def _run(bench: Bench, starts: list[dict[str, Any]], lock: Lock, crew: Crew | No
     study = begin_study(bench, _identity(bench), _facts(bench), asked)
     _check_speed(study, bench)
     compare_boards(study, bench, bench.device, bench.plan, bench.base_model, bench.data.validation[0])
+    known = ask_for_known(study, bench) if config.grid is None else 0
+    if known:
+        progress.line(f"asked for as well: the {known} best that other studies trained and this board measured")
     lock.share()
     progress.begin()
     if crew is None:

@@ -50,6 +50,16 @@ def test_the_same_architecture_needs_no_training_again() -> None:
     assert descend(SPEC, [aware]) == SPEC
 
 
+@pytest.mark.parametrize("other", [{"distill_weight": 0.9}, {"augment": False}, {"learning_rate": 0.01}])
+def test_what_was_trained_otherwise_is_not_given_for_what_was_asked(other: dict[str, Any]) -> None:
+    trained = replace(SPEC, **other)
+    assert descend(SPEC, [trained]) == replace(SPEC, parent=trained)  # trained as asked, from its weights
+    alike = thinner(0.5)
+    assert descend(SPEC, [trained, replace(SPEC, parent=alike)]).distill_weight == SPEC.distill_weight
+    longer = replace(trained, epochs=40)
+    assert descend(SPEC, [longer, SPEC]) == SPEC  # the same training goes before a longer one of another kind
+
+
 def test_distance_counts_widths_and_strides() -> None:
     shape = SPEC.architecture()
     assert distance(shape, shape) == 0

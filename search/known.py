@@ -1,0 +1,71 @@
+"""What other studies have found: the best of it is asked for first, and costs a measurement at most."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+
+from compress.errors import UsageError
+from compress.spec import CompressionSpec
+from search.bench import Bench
+from search.bounds import gain_to_come
+from search.candidate import stored_curve, trained_before
+from search.config import StudyConfig
+from search.space import params
+from search.speed import best_case, known_samples
+from search.storage import asked_params
+
+KNOWN = 4
+"""So many are asked for; the closing comparison takes as many."""
+
+
+def ask_for_known(study: optuna.Study, bench: Bench) -> int:
+    """Enqueue the best candidates that other studies have trained and this board has measured; how many.
+
+    Only what promises to keep the rule and lies in the space, and only where this study has no trials yet.
+    """
+    there = [asked_params(trial) for trial in study.get_trials(deepcopy=False)]
+    if any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
+        return 0
+    found: list[tuple[float, dict[str, Any]]] = []
+    for trained in trained_before(bench):
+        for quantization in bench.config.space.quantization:
+            spec = _asked(trained, quantization, bench.config)
+            samples = known_samples(bench, spec, replace(bench.plan, threads=spec.threads))
+            if samples and _promises(bench, trained):
+                try:
+                    found.append((best_case(bench.config.road, samples), params(spec, bench.config.space)))
+                except UsageError:  # outside the space
+                    continue
+    found.sort(key=lambda pair: pair[0], reverse=bench.config.road == "fom")
+    best: list[dict[str, Any]] = []
+    for _, asked in found:
+        if asked not in best and asked not in there and len(best) < KNOWN:
+            best.append(asked)
+    for asked in best:
+        study.enqueue_trial(asked)
+    return len(best)
+
+
+def _asked(trained: CompressionSpec, quantization: str, config: StudyConfig) -> CompressionSpec:
+    """What a trial must ask for to be given the trained network."""
+    space = config.space
+    return replace(
+        trained,
+        parent=None,
+        epochs=int(np.clip(trained.epochs, *space.epochs)),
+        quantization=quantization,
+        ends=space.ends_of(quantization),
+        threads=space.threads[0],
+    )
+
+
+def _promises(bench: Bench, trained: CompressionSpec) -> bool:
+    """Whether its accuracy keeps the rule, or is predicted to after the training of a finalist."""
+    curve = stored_curve(bench, trained)
+    finish, to_come = bench.config.finish, 0.0
+    if finish.candidates:
+        known = trained.epochs, trained.all_epochs - trained.epochs
+        to_come = gain_to_come(*known, finish.epochs, finish.points_per_doubling)
+    return bool(curve) and curve[-1] + to_come >= bench.required_percent
