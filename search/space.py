@@ -16,6 +16,8 @@ NO_NETWORK = "no network"
 """So begins the reason of a trial whose parameters leave none."""
 DISTILL_STEP = 0.1
 """Steps, so that a trial without any distillation is among the choices."""
+ONE_VALUE = 1e-6
+"""A range of fractions shorter than this is one value."""
 
 
 def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> CompressionSpec:
@@ -23,7 +25,8 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
 
     One number decides a block: up to the space's highest fraction it is the fraction of its channels that goes, and
     from there on, over a range as long again, the whole block goes. That is half the parameters of a number and a
-    switch for each block, which the sampler and the storage feel.
+    switch for each block, which the sampler and the storage feel. A fraction of one value has a range all the same,
+    whose lower half leaves the block.
 
     Raises UsageError where the trial drops every block.
     """
@@ -32,12 +35,13 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
         return trial.suggest_categorical(name, choices) if len(choices) > 1 else choices[0]
 
     low, high = space.fraction
+    kept = _kept_up_to(space)
     pruned = [trial.suggest_float(f"prune_{layer}", low, top) for layer, top in _tops(space)]
     quantization = choose("quantization", space.quantization)
     return CompressionSpec(
-        fractions=tuple(value if value <= high else 0.0 for value in pruned),
+        fractions=tuple(min(value, high) if value <= kept else 0.0 for value in pruned),
         round_to=choose("round_to", space.round_to),
-        dropped_blocks=tuple(block for block, value in enumerate(pruned[1:]) if value > high),
+        dropped_blocks=tuple(block for block, value in enumerate(pruned[1:]) if value > kept),
         stem_stride=choose("stem_stride", space.stem_stride),
         epochs=trial.suggest_int("epochs", *space.epochs),
         learning_rate=learning_rate,
@@ -69,7 +73,7 @@ def params(spec: CompressionSpec, space: Space) -> dict[str, Any]:
         dropped = layer - 1 in spec.dropped_blocks
         if not dropped and not low <= fraction <= high:
             raise UsageError(f"fraction {fraction} is outside the space's {low}..{high}; widen fraction in [space]")
-        values[f"prune_{name}"] = (high + top) / 2 if dropped else fraction
+        values[f"prune_{name}"] = (_kept_up_to(space) + top) / 2 if dropped else fraction
     for name, choices in (
         ("quantization", space.quantization),
         ("round_to", space.round_to),
@@ -151,8 +155,17 @@ def _going_on(spec: CompressionSpec, epochs: int, others: list[int]) -> Compress
     return replace(spec, epochs=epochs - fewer, learning_rate=rate, parent=_going_on(spec, fewer, others))
 
 
+def _kept_up_to(space: Space) -> float:
+    """The highest number of a layer that leaves its block."""
+    low, high = space.fraction
+    return high if high - low >= ONE_VALUE else high + 0.05
+
+
 def _tops(space: Space) -> list[tuple[str, float]]:
     """Each layer and the top of its range; the stem cannot be dropped."""
     low, high = space.fraction
-    beyond = high + max(high - low, 0.1) if space.drop_blocks else high
+    kept = _kept_up_to(space)
+    # Not the same expression for all: [0.2, 0.3] is shorter than 0.1 by a rounding error, and stored studies have 0.4.
+    length = max(high - low, 0.1) if high - low > 0.0999 else kept - low
+    beyond = kept + length if space.drop_blocks else high
     return [(layer, high if layer == "stem" else beyond) for layer in LAYERS]

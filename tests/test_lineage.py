@@ -94,6 +94,17 @@ def test_a_proposal_is_new_and_within_the_space(seed: int) -> None:
     assert asked.architecture() not in known or asked.quantization == "int8"
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_fraction_of_one_value_leaves_depth_and_stride_to_change(seed: int) -> None:
+    space = SPACE.model_copy(update={"fraction": (0.5, 0.5)})
+    known = replace(SPEC, fractions=tuple(0.0 if layer - 1 in DROPPED else 0.5 for layer in range(14)))
+    study, rng = study_of(trial(known, 1.0, -1.0)), np.random.default_rng(seed)
+    while not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
+        propose(study, CONFIG.model_copy(update={"space": space}), rng)
+    asked = suggest(study.ask(), space, 0.05)
+    assert asked.kept_blocks and {asked.fractions[0], *(asked.fractions[n + 1] for n in asked.kept_blocks)} == {0.5}
+
+
 def test_mutations_reach_every_kind_of_change() -> None:
     rng = np.random.default_rng(0)
     found = [mutate(SPEC, CONFIG, rng) for _ in range(300)]

@@ -27,6 +27,9 @@ NARROW = Space(
     fraction=(0.1, 0.3), stem_stride=[2], epochs=(3, 3), distill_weight=(0.0, 0.0), quantization=["int8"]
 )
 WHOLE = WIDE.model_copy(update={"drop_blocks": False})
+ONE_VALUE = WIDE.model_copy(update={"fraction": (0.3, 0.3)})
+SHORT = WIDE.model_copy(update={"fraction": (0.3, 0.32)})
+SPACES = {"wide": WIDE, "narrow": NARROW, "no drops": WHOLE, "one value": ONE_VALUE, "short": SHORT}
 
 
 @st.composite
@@ -50,7 +53,7 @@ def specs(draw: st.DrawFn, space: Space) -> CompressionSpec:
     )
 
 
-@pytest.mark.parametrize("space", [WIDE, NARROW, WHOLE], ids=["wide", "narrow", "no drops"])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @given(data=st.data())
 def test_a_specification_of_the_space_comes_back(space: Space, data: st.DataObject) -> None:
     spec = data.draw(specs(space))
@@ -60,7 +63,7 @@ def test_a_specification_of_the_space_comes_back(space: Space, data: st.DataObje
         assert distribution._contains(distribution.to_internal_repr(trial.params[name])), name
 
 
-@pytest.mark.parametrize("space", [WIDE, NARROW, WHOLE], ids=["wide", "narrow", "no drops"])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_whatever_a_sampler_chooses_is_a_specification_of_the_space(space: Space) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     low, high = space.fraction
@@ -71,6 +74,26 @@ def test_whatever_a_sampler_chooses_is_a_specification_of_the_space(space: Space
         kept = [spec.fractions[0], *(spec.fractions[block + 1] for block in spec.kept_blocks)]
         assert all(low <= fraction <= high for fraction in kept)
         assert suggest(optuna.trial.FixedTrial(params(spec, space)), space, RATE) == spec  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("low_high", [(0.0, 0.95), (0.3, 0.4), (0.3, 0.32), (0.3, 0.3 + 1e-9), (0.3, 0.3), (0.0, 0.0)])
+def test_a_block_stays_as_often_as_it_goes_however_short_the_range(low_high: tuple[float, float]) -> None:
+    space = WIDE.model_copy(update={"fraction": low_high})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    stayed = [len(suggest(study.ask(), space, RATE).kept_blocks) for _ in range(200)]
+    assert sum(stayed) / (13 * len(stayed)) == pytest.approx(0.5, abs=0.04)
+
+
+@pytest.mark.parametrize("low_high", [(0.0, 0.95), (0.1, 0.3), (0.2, 0.3), (0.7, 0.8), (0.8, 0.9)])
+def test_stored_studies_replay_to_the_last_bit(low_high: tuple[float, float]) -> None:
+    low, high = low_high
+    study = optuna.create_study()
+    trial = study.ask()
+    spec = suggest(trial, WIDE.model_copy(update={"fraction": low_high}), RATE)
+    stored = optuna.distributions.FloatDistribution(low, high + max(high - low, 0.1))
+    assert trial.distributions["prune_block0"] == stored
+    values = [trial.params[f"prune_block{block}"] for block in range(13)]
+    assert spec.fractions[1:] == tuple(value if value <= high else 0.0 for value in values)
 
 
 def test_dropping_every_block_is_refused() -> None:
