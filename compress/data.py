@@ -46,7 +46,8 @@ class Dataset:
     `train` and `validation` are disjoint parts of the training set; `test` is for the last figure alone and
     is never used to train, to calibrate or to choose. The validation images have two parts: by `search_part` the
     search is guided, by the other is decided what keeps the rule, once a candidate is trained. `flip`: whether a
-    mirror image keeps its label (a digit does not). `rule_percent`: the least test accuracy that a candidate must keep.
+    mirror image keeps its label (a digit does not). `rule_percent`: the least test accuracy that a candidate must
+    keep; None: the data has no such rule.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Dataset:
     validation: Arrays
     test: Arrays
     flip: bool
-    rule_percent: float
+    rule_percent: float | None
 
     @cached_property
     def key(self) -> str:
@@ -107,7 +108,7 @@ def load(name: str = "cifar10", folder: Path | None = None) -> Dataset:
         return _cifar10(folder)
     if name == "digits":
         return _digits()
-    return _npz(Path(name), name=Path(name).stem, rule_percent=0.0)
+    return _npz(Path(name), name=Path(name).stem, rule_percent=None)
 
 
 def places(folder: Path | None = None) -> list[tuple[str, Path, bool]]:
@@ -197,7 +198,7 @@ def _batch(path: Path) -> Arrays:
     return _checked(str(path), images, labels)
 
 
-def _npz(path: Path, *, name: str, rule_percent: float, flip: bool = False) -> Dataset:
+def _npz(path: Path, *, name: str, rule_percent: float | None, flip: bool = False) -> Dataset:
     try:
         with np.load(path) as archive:
             arrays = {key: archive[key] for key in ("x_train", "y_train", "x_test", "y_test")}
@@ -309,7 +310,7 @@ def _split(
     test: Arrays,
     *,
     flip: bool,
-    rule_percent: float,
+    rule_percent: float | None,
     validation: int | None = None,
 ) -> Dataset:
     images, labels = train

@@ -52,7 +52,7 @@ def import_base(
             "another accuracy; then import its .keras or .h5, which tell",
             soft_wrap=True,
         )
-    if about.test_accuracy < images.rule_percent:
+    if images.rule_percent is not None and about.test_accuracy < images.rule_percent:
         console.print(
             f"the rule asks for {images.rule_percent:g} %: candidates learn from their base, a better one helps",
             soft_wrap=True,

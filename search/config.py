@@ -34,9 +34,9 @@ class Rule(_Section):
     accuracy_percent: float | None = Field(default=None, ge=0, lt=100)
     margin_sigmas: float = Field(default=2.33, ge=0, le=5)  # 99 % of a normal distribution lie below
 
-    def percent_on(self, data_percent: float) -> float:
-        """The least test accuracy in percent, on data whose own rule is `data_percent`."""
-        return data_percent if self.accuracy_percent is None else self.accuracy_percent
+    def percent_on(self, data_percent: float | None) -> float:
+        """The least test accuracy in percent, on data whose own rule is `data_percent`; 0 where there is none."""
+        return data_percent or 0.0 if self.accuracy_percent is None else self.accuracy_percent
 
 
 class Budget(_Section):

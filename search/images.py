@@ -47,16 +47,31 @@ def study_and_data(
 ) -> tuple[StudyConfig, Found]:
     """The study of a file and its data; where CIFAR-10 is not to be had, those of its `otherwise`.
 
-    Raises UsageError when the file is wrong, or the data is missing or damaged.
+    Raises UsageError when the file is wrong, the data is missing or damaged, or a search has no rule to keep.
     """
     config = load_config(path, runs)
     if config.rehearsal is not None:
         nothing = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
         return config, Found(Dataset(REHEARSAL, "nothing", nothing, nothing, nothing, flip=True, rule_percent=70.0))
     try:
-        return config, find(config.data, folder, test_deployment)
+        found = find(config.data, folder, test_deployment)
     except NotAtHandError as error:
         if config.otherwise is None:
             raise
-        other = load_config(path.parent / config.otherwise, runs)
-        return other, replace(find(other.data, None), why=str(error))
+        path = path.parent / config.otherwise
+        config = load_config(path, runs)
+        found = replace(find(config.data, None), why=str(error))
+    check_rule(path, config, found.data)
+    return config, found
+
+
+def check_rule(path: Path, config: StudyConfig, data: Dataset) -> None:
+    """Raises UsageError where neither the study nor its data says what accuracy a search must keep.
+
+    Without it the fastest network wins, and that is one that guesses. A grid chooses nothing and needs none.
+    """
+    if config.grid is None and config.rule.accuracy_percent is None and data.rule_percent is None:
+        raise UsageError(
+            f"{path}: {config.data} has no least accuracy of its own, and without one a search ends at a network that "
+            "guesses; say it under [rule]: accuracy_percent = 90, or what you need"
+        )

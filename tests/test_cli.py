@@ -93,6 +93,30 @@ def test_data_that_is_not_there(folder: Path) -> None:
         assert line == f"thrones: {option} x is for cifar10, and the data here is squares.npz; leave it out"
 
 
+def without_rule(folder: Path) -> Path:
+    """Its study, whose file says no accuracy to keep; nor do its images."""
+    study = folder / "squares.toml"
+    study.write_text(study.read_text().replace("accuracy_percent = 60\n", ""))
+    return study
+
+
+@pytest.mark.parametrize("command", ["run", "worker"])
+def test_a_search_on_own_images_needs_a_rule(command: str, folder: Path) -> None:
+    without_rule(folder)
+    line = squares.refused(command, "squares.toml", folder=folder)
+    assert line.startswith("thrones: squares.toml: squares.npz has no least accuracy of its own")
+    assert "under [rule]: accuracy_percent = 90" in line
+    assert not (folder / "runs").exists()
+
+
+def test_a_grid_on_own_images_needs_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = without_rule(folder)
+    study.write_text(study.read_text() + "[grid]\nfraction = [0.5]\nepochs = [0]\n")
+    monkeypatch.chdir(folder)
+    config, found = study_and_data(study, folder / "runs", None, None)
+    assert (config.rule.percent_on(found.data.rule_percent), found.data.rule_percent) == (0.0, None)
+
+
 def test_no_network_for_the_download(folder: Path) -> None:
     # A proxy where nobody listens: the download fails at once, on any machine.
     nowhere = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "THRONES_DATA": ""}

@@ -278,7 +278,7 @@ def _npz(path: Path, **changes: Any) -> Path:
 def test_an_npz_of_ones_own(tmp_path: Path) -> None:
     path = _npz(tmp_path / "mine.npz")
     own = load(str(path))
-    assert (own.name, own.source, own.rule_percent, own.flip) == ("mine", str(path), 0.0, False)
+    assert (own.name, own.source, own.rule_percent, own.flip) == ("mine", str(path), None, False)
     assert [len(part[0]) for part in (own.train, own.validation, own.test)] == [36, 4, 7]
     assert own.test[1].tolist() == list(range(7))
     instead = load("cifar10", path)  # CIFAR-10 itself, packed as an .npz
