@@ -140,6 +140,8 @@ class Finish(_Section):
 class Grid(_Section):
     """Every combination is one trial, in place of a search: Tables 1 and 2 of the competition.
 
+    Table 1 shows float32 alone, Table 2 dynamic and any other format beside it.
+
     A fraction of 0 is the base itself and is not fine-tuned. More epochs go on from the fewer ones of the list: each
     leg has its own cosine decay, and begins lower than the one before (warm restarts, Loshchilov and Hutter 2017).
     """
@@ -159,7 +161,17 @@ class Grid(_Section):
         _check_quantizations(self.quantization)
         if "qat_int8" in self.quantization:
             raise ValueError("quantization qat_int8 trains anew and shares no epochs; a grid takes the other formats")
+        if set(self.quantization) != {"float32"} and "dynamic" not in self.quantization:
+            raise ValueError(
+                f"no table shows quantization {', '.join(self.quantization)}: Table 1 is about float32 alone, Table 2 "
+                "about dynamic and what stands beside it; add dynamic"
+            )
         return self
+
+    @property
+    def milestone(self) -> str:
+        """m1 or m2: the milestone whose table shows it."""
+        return "m2" if "dynamic" in self.quantization else "m1"
 
 
 class Rehearsal(_Section):

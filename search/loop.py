@@ -186,9 +186,10 @@ def note(trial: optuna.Trial, shift: Shift, word: str, reason: str, value: float
         trial.set_user_attr("reason", reason)
     about = trial.user_attrs.get("candidate")
     accuracy = f"{about['accuracy_percent']:.2f} % validation, " if about else ""
-    kept = "" if value is None or trial.user_attrs["shortfall"] <= 0 else " (misses the rule)"
-    shift.progress.line(f"trial {trial.number:3d}  {word:6s}  {accuracy}{reason}{kept}")
-    if value is not None and not kept:
+    misses = value is not None and trial.user_attrs["shortfall"] > 0
+    said = " (misses the rule)" if misses and shift.config.grid is None else ""  # a grid chooses nothing
+    shift.progress.line(f"trial {trial.number:3d}  {word:6s}  {accuracy}{reason}{said}")
+    if value is not None and not misses:
         best = best_value(trial.study)
         if best is None or is_better(shift.config.road, value, best):
             shift.progress.best(f"{value:.4g} {UNITS[shift.config.road]}")

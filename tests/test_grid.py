@@ -23,6 +23,10 @@ GRID = """
 fraction = [0.9, 0.0]
 epochs = [0, 1, 2]
 """
+SHOWN_NOWHERE = (
+    "m1.toml: in [grid]: no table shows quantization int8, float32: Table 1 is about float32 alone, Table 2 about "
+    "dynamic and what stands beside it; add dynamic"
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -104,6 +108,8 @@ def test_another_format_of_the_same_grid_trains_nothing(copy: Path) -> None:
         ("[grid]\nfraction = []\nepochs = [1]", "fraction"),
         ("[grid]\nfraction = [0.5]\nepochs = [1]\nepoch = [1]", 'did you mean "epochs"?'),
         ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["qat_int8"]', "qat_int8 trains anew"),
+        ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["int8", "float32"]', SHOWN_NOWHERE),
+        ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["float16"]', "no table shows quantization float16"),
     ],
 )
 def test_a_grid_that_makes_no_sense_is_refused(grid: str, words: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Workers that lose their trial, their parent, a race or the storage: on a real database, with nothing trained."""
 
+import io
 import time
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ import optuna
 import pytest
 import squares
 from optuna.trial import TrialState
+from rich.console import Console
 
 from search.config import Grid, StudyConfig
 from search.finalists import enqueue_finalist, finalists, finish
 from search.grid import run_row
-from search.loop import Shift, optimize
+from search.loop import Shift, note, optimize
+from search.progress import Progress
 from search.storage import ASKED_AGAIN, FINALIST, SECOND_TRY, WORKER, reclaim
 
 
@@ -82,6 +85,21 @@ def test_where_none_is_promising_the_first_finalist_is_one_that_nearly_is(study:
     assert enqueue_finalist(study)
     assert study.trials[-1].user_attrs == {FINALIST: 2}
     assert not enqueue_finalist(study)  # before it is known what that one reaches
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [(None, "50.00 % validation, 1 ms (misses the rule)"), (Grid(fraction=[0.5], epochs=[0]), "% validation, 1 ms")],
+)
+def test_a_grid_s_row_misses_no_rule_since_nothing_is_chosen(
+    study: optuna.Study, grid: Grid | None, words: str
+) -> None:
+    seen, trial = io.StringIO(), study.ask()
+    shift = Shift(StudyConfig(road="latency", grid=grid), Progress(Console(file=seen, width=200), 1), 0, None)
+    trial.set_user_attr("candidate", {"accuracy_percent": 50.0})
+    trial.set_user_attr("shortfall", 20.0)
+    note(trial, shift, "done", "1 ms", 1.0)
+    assert seen.getvalue().strip().endswith(words)
 
 
 def test_a_worker_that_finds_no_row_left_makes_none_up(study: optuna.Study) -> None:

@@ -81,9 +81,6 @@ def test_other_formats_stand_in_the_table_and_nothing_is_said_of_them_as_dynamic
     assert (len(table.rows), len(table.float_rows)) == (48, 16)
     deck = table.deck("7", "Ann")
     assert {row.quantization for row in deck.compared} == {"dynamic"}
-    (tmp_path / "other").mkdir()
-    with pytest.raises(UsageError, match="has int8 in .grid. quantization: Table 1 is about float32"):
-        read(write_grid(tmp_path / "other", "m2", quantization='["int8"]'))
 
 
 def test_a_row_that_the_grid_asks_for_otherwise_is_missing_and_one_that_it_no_longer_asks_for_left_out(

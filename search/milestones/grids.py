@@ -58,17 +58,10 @@ class GridTable:
 
 
 def milestone_of(config: StudyConfig) -> str:
-    """m1 for a grid of float networks, m2 for one with dynamic quantization. Raises UsageError for any other study."""
+    """m1 for a grid of float networks, m2 for one with dynamic quantization. Raises UsageError for a search."""
     if config.grid is None:
         raise UsageError(f"{config.name} is a search and no grid; Tables 1 and 2 are of studies with [grid]: m1, m2")
-    if set(config.grid.quantization) == {"float32"}:
-        return "m1"
-    if "dynamic" in config.grid.quantization:
-        return "m2"
-    raise UsageError(
-        f"{config.name} has {', '.join(config.grid.quantization)} in [grid] quantization: Table 1 is about float32 "
-        "alone, Table 2 about dynamic and what stands beside it"
-    )
+    return config.grid.milestone
 
 
 def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTable:
