@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from search.cli_cache import cache_app
 from search.cli_dashboard import dashboard_app
@@ -25,8 +26,21 @@ if TYPE_CHECKING:
 
 LAST = 30
 """`status` shows so many trials."""
+
+
+class _Commands(TyperGroup):
+    """All commands. A stray EOFError keeps its traceback: Typer would make the one word "Aborted." of it."""
+
+    def invoke(self, ctx: Any) -> Any:  # Typer's own copy of click's Context, or click's, by its version
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            raise RuntimeError(f"something ended too early: {error or 'EOFError'}") from error
+
+
 app = typer.Typer(
     name="thrones",
+    cls=_Commands,
     help="Search for the compressed MobileNet-v1 that wins a road: lowest latency, lowest energy or highest FoM, "
     "with the accuracy that the rule asks for.",
     epilog="Example: thrones run studies/latency.toml, then thrones best studies/latency.toml",

@@ -211,6 +211,46 @@ def test_the_quickstart_does_not_fall_back_from_a_folder_that_was_named(tmp_path
     assert not isinstance(caught.value, NotAtHandError)
 
 
+def test_a_stray_end_of_a_file_keeps_its_traceback(folder: Path) -> None:
+    code = "import search.images, search.cli\ndef find(*_): raise EOFError('No data left in file')\n"
+    code += "search.images.find = find\nsearch.cli.main()"
+    command = [sys.executable, "-c", code, "data", "digits"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 1 and "Aborted" not in ended.stdout + ended.stderr
+    assert "line 2, in find" in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "RuntimeError: something ended too early: No data left in file"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "measure x.npz",
+        "measure x.tflite",
+        "measure model.tflite --images x.npz",
+        "data x.npz",
+        "pretrain x.npz",
+        "import x.keras --data cifar.npz",
+        "import x.h5 --data cifar.npz",
+        "import x --data cifar.npz",
+        "run squares.toml --base x.npz",
+        "replay kept",
+        "submit --check x.zip",
+        "submit --check x.zip --data x.npz",
+    ],
+)
+def test_an_empty_file_is_told_in_one_line(command: str, folder: Path) -> None:
+    (folder / "squares.npz").rename(folder / "cifar.npz")
+    study = folder / "squares.toml"
+    study.write_text(study.read_text().replace("squares.npz", "cifar.npz"))
+    (folder / "model.tflite").write_bytes(models.float_model())
+    (folder / "kept").mkdir()
+    for name in ("x.npz", "x.tflite", "x.keras", "x.h5", "x.index", "x.zip", "kept/model.tflite", "kept/spec.json"):
+        (folder / name).touch()
+    ended = squares.thrones(*command.split(), folder=folder)
+    assert (ended.returncode, len(ended.stderr.strip().splitlines())) == (2, 1), ended.stderr
+    assert "Aborted" not in ended.stderr
+
+
 def test_output_into_a_closed_pipe_is_no_traceback(finished: Finished) -> None:
     read, write = os.pipe()
     os.close(read)
