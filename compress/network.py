@@ -1,5 +1,6 @@
 """MobileNet-v1 as a Keras Sequential: build it, read its architecture back, save and load its weights."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from compress.architecture import CLASSES, IMAGE_SIZE, Architecture, Block
 from compress.errors import UsageError, one_line
+from compress.files import write_at_once
 from compress.tf import keras
 
 Weights = list[NDArray[np.float32]]
@@ -90,10 +92,14 @@ def architecture_of(network: Any) -> Architecture:
 
 
 def save_weights(path: Path, weights: Weights) -> None:
-    """Write kernels as float16; vectors (BatchNorm, bias) stay float32: variances exceed float16's range."""
+    """Write kernels as float16; vectors (BatchNorm, bias) stay float32: variances exceed float16's range.
+
+    The file is there as a whole or not at all, under this very name; its folder is made.
+    """
     arrays = [array.astype(np.float16) if array.ndim > 1 else array for array in weights]
-    with path.open("wb") as file:  # given a path, savez appends .npz to a name without it
-        np.savez(file, *arrays)
+    archive = BytesIO()
+    np.savez(archive, *arrays)
+    write_at_once(path, archive.getvalue())
 
 
 def load_weights(path: Path) -> Weights:

@@ -48,6 +48,15 @@ class Pretrained:
     seconds: float
 
 
+class CheckpointError(UsageError):
+    """Nothing can be gone on with."""
+
+
+def checkpoint_of(out: Path) -> Path:
+    """Where `pretrain` keeps what it needs to go on."""
+    return out.with_suffix(".checkpoint.npz")
+
+
 def pretrain(
     data: Dataset,
     out: Path,
@@ -60,11 +69,12 @@ def pretrain(
     The accuracies are those of the saved weights, float16 as they are. Resumes from `out` with
     .checkpoint.npz when that belongs to the same data, cycles and seed, and removes it at the end.
 
-    Raises UsageError when the checkpoint belongs to something else, or `out` cannot be written.
+    Raises CheckpointError when the checkpoint is damaged or belongs to something else, UsageError when `out` cannot be
+    written.
     """
     keras.utils.set_random_seed(seed)
     network = build(BASE)
-    checkpoint = out.with_suffix(".checkpoint.npz")
+    checkpoint = checkpoint_of(out)
     identity = json.dumps([data.key, seed, [asdict(cycle) for cycle in cycles]])
     history, seconds, state = _resume(checkpoint, identity) if checkpoint.exists() else ([], 0.0, [])
     started = time.monotonic() - seconds
@@ -102,7 +112,7 @@ def pretrain(
             test_accuracy=accuracy(network, *data.test),
             seconds=round(time.monotonic() - started, 1),
         )
-        out.with_suffix(".json").write_text(json.dumps(asdict(result), indent=1) + "\n")
+        write_at_once(out.with_suffix(".json"), (json.dumps(asdict(result), indent=1) + "\n").encode())
     except OSError as error:
         raise UsageError(f"{out}: {error.strerror}; choose another place with --out") from error
     checkpoint.unlink(missing_ok=True)
@@ -126,9 +136,9 @@ def _resume(path: Path, identity: str) -> tuple[list[Epoch], float, list[NDArray
             about = json.loads(str(archive["arr_0"]))
             state = [archive[f"arr_{n}"] for n in range(1, len(archive.files))]
     except Exception as error:  # a damaged archive raises zipfile's, zlib's, numpy's or the system's
-        raise UsageError(f"{path} is damaged ({one_line(error)}); remove it to start anew") from error
+        raise CheckpointError(f"{path} is damaged ({one_line(error)}); remove it to start anew") from error
     if about["identity"] != identity:
-        raise UsageError(
+        raise CheckpointError(
             f"{path} belongs to another data set, seed or cycles; remove it or choose another --out"
         )
     return [Epoch(**epoch) for epoch in about["history"]], about["seconds"], state

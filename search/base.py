@@ -1,5 +1,8 @@
 """The base network of a study: bundled for CIFAR-10, trained once and kept for any other data."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -7,7 +10,7 @@ from compress.checkpoint import check_weights
 from compress.data import Dataset
 from compress.errors import UsageError
 from compress.network import Weights, load_weights
-from compress.pretrain import cycles_for, pretrain
+from compress.pretrain import CheckpointError, checkpoint_of, cycles_for, pretrain
 from compress.train import Epoch
 from search.cache import Cache
 from search.progress import Progress
@@ -25,16 +28,56 @@ def base_weights(data: Dataset, cache: Cache, progress: Progress, own: str | Non
     if data.name == "cifar10":
         return bundled_weights()
     path = cache.folder / "bases" / f"{data.key}.npz"
-    if not path.exists():
-        cycles = cycles_for(data)
-        epochs = sum(cycle.epochs for cycle in cycles)
-        progress.line(f"training the base on {data.name}: {epochs} epochs, once for all studies")
+    stored = _stored_weights(path)
+    if stored is not None:
+        return stored
+    with _alone(path, progress):
+        stored = _stored_weights(path)  # another study may have trained it meanwhile
+        if stored is not None:
+            return stored
+        if path.exists():
+            progress.line(f"{path} is damaged, so the base is trained anew")
+        _train(data, path, progress)
+        return load_weights(path)
 
-        def show(epoch: Epoch) -> None:
-            progress.phase(f"training the base, epoch {epoch.number}/{epochs}, {epoch.accuracy:.1f} %")
 
+def _stored_weights(path: Path) -> Weights | None:
+    """A base that was trained before; None where it is missing or damaged."""
+    try:
+        weights = load_weights(path)
+        check_weights(str(path), weights)
+    except UsageError:
+        return None
+    return weights
+
+
+def _train(data: Dataset, path: Path, progress: Progress) -> None:
+    cycles = cycles_for(data)
+    epochs = sum(cycle.epochs for cycle in cycles)
+    progress.line(f"training the base on {data.name}: {epochs} epochs, once for all studies")
+
+    def show(epoch: Epoch) -> None:
+        progress.phase(f"training the base, epoch {epoch.number}/{epochs}, {epoch.accuracy:.1f} %")
+
+    try:
         pretrain(data, path, cycles, on_epoch=show)
-    return load_weights(path)
+    except CheckpointError:  # of another version of thrones
+        progress.line(f"{checkpoint_of(path)} cannot be gone on with, so the base is trained from the start")
+        checkpoint_of(path).unlink()
+        pretrain(data, path, cycles, on_epoch=show)
+
+
+@contextmanager
+def _alone(path: Path, progress: Progress) -> Iterator[None]:
+    """Keeps other studies from the base at `path`: what one has trained, the next takes. The kernel ends the lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.line("another study trains the base for these images; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def bundled_weights() -> Weights:

@@ -106,6 +106,26 @@ def test_whatever_stands_in_a_file_it_is_an_entry_or_absent(tmp_path_factory: An
     assert [entry.key for entry in cache.entries()] == [None]
 
 
+def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    replace, fsync = os.replace, os.fsync
+
+    def synced(file: int) -> None:
+        done.append("folder" if os.path.isdir(f"/proc/self/fd/{file}") else "content")
+        fsync(file)
+
+    def renamed(source: Path, target: Path) -> None:
+        done.append("name")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_at_once(tmp_path / "file", b"1")
+    assert done == ["content", "name", "folder"]
+
+
 def test_a_write_makes_its_folder_and_replaces_a_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model.tflite"
     write_at_once(path, b"1")

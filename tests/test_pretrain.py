@@ -1,6 +1,7 @@
 """Training the base: resumed after a kill, tied to its data, plan and seed, and described beside the weights."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,27 @@ def test_the_json_tells_how_the_saved_weights_came_about(data: Dataset, tmp_path
     network.set_weights(load_weights(tmp_path / "new" / "base"))
     assert told["test_accuracy"] == accuracy(network, *data.test)
     assert told["validation_accuracy"] == accuracy(network, *data.validation)
+
+
+@pytest.mark.parametrize("cut", ["base", "base.json"])
+def test_a_kill_while_the_weights_are_written_leaves_no_half_of_them(
+    cut: str, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycle, replace_file = TrainPlan(epochs=1, learning_rate=0.02, batch_size=16), os.replace
+
+    def replaced(source: Path, target: Path) -> None:
+        if target.name == cut:
+            raise _Killed
+        replace_file(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replaced)
+        with pytest.raises(_Killed):
+            pretrain(data, tmp_path / "base", (cycle,))
+    assert (tmp_path / "base").exists() == (cut == "base.json") and not (tmp_path / "base.json").exists()
+    trained: list[Epoch] = []
+    pretrain(data, tmp_path / "base", (cycle,), on_epoch=trained.append)
+    assert trained == [] and load_weights(tmp_path / "base") and (tmp_path / "base.json").exists()
 
 
 def test_a_place_that_cannot_be_written_is_told_before_training(data: Dataset, tmp_path: Path) -> None:
