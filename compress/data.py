@@ -36,6 +36,8 @@ SPLIT_SEED = 2021
 SPLIT_CYCLE, SEARCH_IN_CYCLE = 5, 2
 """Of five validation images in a row two guide the search, and three decide: the best of many candidates owes some of
 its accuracy to luck on the images by which it was found."""
+CALIBRATION = 200
+"""So many images tell the ranges of full-integer quantization."""
 VARIABLE = "THRONES_DATA"
 
 
@@ -88,9 +90,13 @@ class Dataset:
         """The validation images that guide the search: 2,000 of CIFAR-10's 5,000."""
         return self.validation[0][self.guides], self.validation[1][self.guides]
 
-    def calibration(self, count: int = 200) -> Images:
-        """The same `count` training images every time, for the ranges of full-integer quantization."""
+    def calibration(self, count: int | None = None) -> Images:
+        """The same `count` training images every time, for the ranges of full-integer quantization.
+
+        None: CALIBRATION, or all where there are fewer.
+        """
         images = self.train[0]
+        count = min(CALIBRATION, len(images)) if count is None else count
         if not 1 <= count <= len(images):
             raise UsageError(
                 f"calibration needs 1 to {len(images)} training images of {self.name}, got {count}; "

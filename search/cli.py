@@ -87,10 +87,10 @@ def run(
     from search.config import overlaid
     from search.images import study_and_data
 
-    config, found = study_and_data(study, runs, data, test)  # before the imports below, which take seconds
+    config, found = study_and_data(study, runs, data, test, base)  # before the imports below, which take seconds
     if minutes is not None:
         config = config.model_copy(update={"budget": config.budget.model_copy(update={"minutes": minutes})})
-    config = overlaid(config, device=device, meter=meter, storage=storage, artifacts=artifacts, base=base)
+    config = overlaid(config, device=device, meter=meter, storage=storage, artifacts=artifacts)
     crew = None
     if workers > 1 or slurm is not None:
         from search.cli_workers import crew_of
@@ -300,7 +300,7 @@ def _show(console: "Console", results: "StudyResults", config: "StudyConfig") ->
     from search.tables import comparison_table
 
     console.print(comparison_table(results))
-    if results.best is None:
+    if results.best is None and any(trial.state != "WAITING" for trial in results.trials):
         console.print("no trial kept the rule; run the same command again to go on, or raise [budget]")
     console.print(f"report: {config.folder / 'report.html'}", soft_wrap=True)
 

@@ -139,8 +139,12 @@ def submit(
 
     study = by_name(Path(road if milestone == "m3" else milestone))
     config = overlaid(load_config(study, runs), storage=storage, base=base)
+
+    def own_images(packed: "StudyConfig | None"):  # type: ignore[no-untyped-def]  # as `images`
+        return images(config)  # whose file names them: the packed one lies elsewhere
+
     path, findings = submitting.submit(
-        milestone, study, config, images, out, team=team, members=members, video=video
+        milestone, study, config, own_images, out, team=team, members=members, video=video
     )
     for finding in findings:
         typer.echo(line(finding))

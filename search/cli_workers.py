@@ -43,8 +43,8 @@ def worker(
     from search.crew import PARENT
     from search.images import study_and_data
 
-    config, found = study_and_data(study, runs, data, test)
-    config = overlaid(config, device=device, meter=meter, storage=storage, artifacts=artifacts, base=base)
+    config, found = study_and_data(study, runs, data, test, base)
+    config = overlaid(config, device=device, meter=meter, storage=storage, artifacts=artifacts)
     if threads is not None:
         config = config.model_copy(update={"training": config.training.model_copy(update={"threads": threads})})
     import optuna

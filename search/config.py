@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from compress.errors import UsageError
 from compress.spec import ENDS, PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
 from edge.plan import PLANS
+from search.places import located
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -194,7 +195,7 @@ class Start(_Section):
 
 
 class StudyConfig(_Section):
-    """One study file. `data` is cifar10, digits or the path of an .npz.
+    """One study file. `data` is cifar10, digits or the path of an .npz; see `search.places`.
 
     `base`: the .npz of the unpruned network, of `thrones import` or `pretrain`; None: the one that suits `data`.
     `otherwise`: the study file, beside this one, to run where CIFAR-10 is not at hand and cannot be downloaded.
@@ -285,6 +286,7 @@ def parse_config(text: str, path: Path, runs: Path) -> StudyConfig:
         raise UsageError(f"{path} is no TOML: {error}") from error
     values.setdefault("name", path.stem)
     values.setdefault("folder", runs / path.stem)
+    values |= {key: located(values[key], path) for key in ("data", "base") if isinstance(values.get(key), str)}
     try:
         config = StudyConfig.model_validate(values)
         config.starts()

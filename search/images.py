@@ -7,7 +7,8 @@ import numpy as np
 
 from compress.data import Dataset, load, with_test_deployment
 from compress.errors import NotAtHandError, UsageError
-from search.config import StudyConfig, load_config
+from search.config import StudyConfig, load_config, overlaid
+from search.places import check_there
 
 REHEARSAL = "rehearsal"
 
@@ -43,26 +44,38 @@ def find(name: str, folder: Path | None, test_deployment: Path | None = None) ->
 
 
 def study_and_data(
-    path: Path, runs: Path, folder: Path | None, test_deployment: Path | None
+    path: Path, runs: Path, folder: Path | None, test_deployment: Path | None, base: str | None = None
 ) -> tuple[StudyConfig, Found]:
     """The study of a file and its data; where CIFAR-10 is not to be had, those of its `otherwise`.
 
-    Raises UsageError when the file is wrong, the data is missing or damaged, or a search has no rule to keep.
+    base: what `--base` says in place of the file. Raises UsageError when the file is wrong, the data is missing or
+    damaged, the base is missing, or a search has no rule to keep.
     """
     config = load_config(path, runs)
     if config.rehearsal is not None:
         nothing = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
         return config, Found(Dataset(REHEARSAL, "nothing", nothing, nothing, nothing, flip=True, rule_percent=70.0))
     try:
-        found = find(config.data, folder, test_deployment)
+        found = find_of(path, config, folder, test_deployment)
     except NotAtHandError as error:
         if config.otherwise is None:
             raise
         path = path.parent / config.otherwise
         config = load_config(path, runs)
-        found = replace(find(config.data, None), why=str(error))
+        found = replace(find_of(path, config, None), why=str(error))
     check_rule(path, config, found.data)
+    config = overlaid(config, base=base)
+    if base is not None and not Path(base).exists():
+        raise UsageError(f"--base {base} does not exist; give an .npz of `thrones import` or `thrones pretrain`")
+    if config.base is not None:
+        check_there(path, "base", config.base)
     return config, found
+
+
+def find_of(path: Path, config: StudyConfig, folder: Path | None, test_deployment: Path | None = None) -> Found:
+    """The data set of the study file at `path`. Raises UsageError as `find` does."""
+    check_there(path, "data", config.data)
+    return find(config.data, folder, test_deployment)
 
 
 def check_rule(path: Path, config: StudyConfig, data: Dataset) -> None:

@@ -76,6 +76,7 @@ def begin_study(
     for params in asked:  # also those written into the file since
         if dict(params) not in there:
             study.enqueue_trial(dict(params))
+            there.append(dict(params))
     return study
 
 

@@ -127,6 +127,12 @@ def counted(trials: Iterable[FrozenTrial]) -> int:
     return sum(trial.state is not waiting and not is_finalist(trial) for trial in without_first_tries(trials))
 
 
+def begun(study: optuna.Study) -> int:
+    """How many trials have ended or are on their way, all together."""
+    trials = study.get_trials(deepcopy=False)
+    return sum(trial.state is not optuna.trial.TrialState.WAITING for trial in trials)
+
+
 def without_first_tries(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """The trials but for those that have ended and were asked for again."""
     found = [(trial, trial.user_attrs) for trial in trials]

@@ -24,7 +24,7 @@ from search.mutate import propose
 from search.opening import Identity, begin_study, compare_boards, identity, join
 from search.progress import Progress
 from search.space import grid_params, starting_params
-from search.storage import Lock, counted
+from search.storage import Lock, begun, counted
 from search.trial import run_trial
 
 BASE_SPEED = "base_speed_ms"
@@ -57,12 +57,16 @@ def _run(bench: Bench, starts: list[dict[str, Any]], lock: Lock, crew: Crew | No
         progress.line(f"asked for as well: the {known} best that other studies trained and this board measured")
     lock.share()
     progress.begin()
+    before = begun(study)
     if crew is None:
         _work(study, bench)
     else:
         if (config.grid.distill_weight if config.grid else config.space.distill_weight[1]) > 0:
             bench.teacher_logits  # noqa: B018  once, before every worker computes them for itself
         crew(progress, bench.deadline_s)
+    if begun(study) == before and bench.deadline_s <= time.monotonic():
+        over = f"no trial was run: the budget of {config.budget.minutes:g} minutes was over first"
+        progress.line(f"{over}; give it more with --minutes, or minutes in [budget]")
     if config.grid is not None:
         tell_missing(study, bench, config.grid)
         return study

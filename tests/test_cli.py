@@ -1,6 +1,7 @@
 """The command as a user meets it: help that comes at once, and bad input that ends with one line and exit code 2."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,11 +87,46 @@ def test_data_that_is_not_there(folder: Path) -> None:
     assert "THRONES_DATA: nowhere" in squares.refused("run", "y.toml", folder=folder, THRONES_DATA="nowhere")
     assert "data_batch_1 is missing" in squares.refused("data", "--data", ".", folder=folder)
     study.write_text('road = "latency"\ndata = "nowhere.npz"\n')
-    assert "nowhere.npz does not exist" in squares.refused("run", "y.toml", folder=folder)
+    line = squares.refused("run", "y.toml", folder=folder)
+    assert line == f"thrones: y.toml: data nowhere.npz is not there; looked for {folder / 'nowhere.npz'}"
     assert "--minutes inf: wanted a number" in squares.refused("run", "y.toml", "--minutes", "inf", folder=folder)
     for option in ("--data", "--test-deployment"):
         line = squares.refused("run", "squares.toml", option, "x", folder=folder)
         assert line == f"thrones: {option} x is for cifar10, and the data here is squares.npz; leave it out"
+
+
+@pytest.mark.parametrize("key", ["data", "base"])
+def test_data_and_base_lie_beside_the_study_file_or_else_in_the_working_folder(
+    key: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named(value: str) -> str | None:
+        text = f'road = "latency"\n{key} = "{value}"\n' + ('data = "digits"\n' if key == "base" else "")
+        study.write_text(text + "[rule]\naccuracy_percent = 60\n")
+        config = study_and_data(study, Path("runs"), None, None)[0]
+        return str(getattr(config, key))
+
+    study = Path("studies/x.toml")
+    (folder / "studies").mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    with pytest.raises(UsageError) as caught:
+        named("own.npz")
+    places = f"{folder}/studies/own.npz and {folder}/own.npz"
+    assert str(caught.value) == f"studies/x.toml: {key} own.npz is not there; looked for {places}"
+    shutil.copy("squares.npz", "own.npz")
+    assert named("own.npz") == "own.npz"
+    shutil.copy("squares.npz", "studies/own.npz")
+    assert named("own.npz") == "studies/own.npz"
+    assert named(f"{folder}/own.npz") == f"{folder}/own.npz"
+    (folder / "home").mkdir()
+    shutil.copy("squares.npz", "home/own.npz")
+    assert named("~/own.npz") == f"{folder}/home/own.npz"
+
+
+def test_a_base_that_is_not_there_is_told_before_anything_is_loaded(folder: Path) -> None:
+    line = squares.refused("run", "squares.toml", "--base", "nowhere.npz", folder=folder)
+    assert line.startswith("thrones: --base nowhere.npz does not exist; give an .npz of `thrones import`")
+    assert not (folder / "runs").exists()
 
 
 def without_rule(folder: Path) -> Path:

@@ -111,6 +111,11 @@ def test_calibration_takes_training_images_alone(cifar: Dataset) -> None:
     assert _hashes(cifar.calibration(50)) <= _hashes(chosen)
 
 
+def test_a_small_data_set_calibrates_with_what_it_has(tmp_path: Path) -> None:
+    own = load(str(_npz(tmp_path / "mine.npz")))
+    assert _hashes(own.calibration()) == _hashes(own.train[0])
+
+
 @pytest.mark.parametrize("count", [0, -1, 1198])
 def test_a_calibration_count_out_of_reach_is_refused(count: int) -> None:
     with pytest.raises(UsageError, match=f"1 to 1197 training images of digits, got {count}"):

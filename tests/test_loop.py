@@ -15,8 +15,9 @@ from search.config import Grid, StudyConfig
 from search.finalists import enqueue_finalist, finalists, finish
 from search.grid import run_row
 from search.loop import Shift, note, optimize
+from search.opening import begin_study
 from search.progress import Progress
-from search.storage import ASKED_AGAIN, FINALIST, SECOND_TRY, WORKER, reclaim
+from search.storage import ASKED_AGAIN, FINALIST, SECOND_TRY, WORKER, asked_params, reclaim
 
 
 @pytest.fixture
@@ -100,6 +101,14 @@ def test_a_grid_s_row_misses_no_rule_since_nothing_is_chosen(
     trial.set_user_attr("shortfall", 20.0)
     note(trial, shift, "done", "1 ms", 1.0)
     assert seen.getvalue().strip().endswith(words)
+
+
+def test_a_start_that_stands_there_twice_is_asked_for_once(tmp_path: Path) -> None:
+    shift = Shift(StudyConfig(name="x", road="latency", folder=tmp_path), squares.silent(), time.monotonic(), None)
+    asked = [{"epochs": 4}, {"epochs": 5}, {"epochs": 4}]
+    for _ in range(2):
+        study = begin_study(shift, {}, {}, asked)
+        assert [asked_params(trial) for trial in study.get_trials()] == [{"epochs": 4}, {"epochs": 5}]
 
 
 def test_a_worker_that_finds_no_row_left_makes_none_up(study: optuna.Study) -> None:

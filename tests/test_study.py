@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from dataclasses import replace
 from hashlib import sha256
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,12 +16,15 @@ import pytest
 import squares
 from conftest import Finished
 from hasty import HASTY
+from rich.console import Console
 
 import edge
 from compress.data import Dataset, load
 from compress.errors import UsageError
 from compress.network import load_weights, save_weights
+from search import cli
 from search.collect import collect, glance
+from search.progress import Progress
 from search.storage import ask_again, best_trial, load_study
 from search.study import run_study
 from search.tables import counts, saved
@@ -284,6 +288,18 @@ def test_the_best_are_trained_again_for_longer_and_must_then_keep_the_rule(squar
     assert run_study(squares.read(path), load(str(squares_copy / "squares.npz")), squares.silent()).get_trials() == (
         study.get_trials()
     )
+
+
+def test_a_run_whose_time_is_over_before_the_first_trial_says_so(squares_copy: Path) -> None:
+    said = StringIO()
+    console = Console(file=said, width=200)
+    config = squares.read(squares.write_study(squares_copy / "late.toml", squares.SMALL, trials=1, minutes=1e-6))
+    study = run_study(config, load(str(squares_copy / "squares.npz")), Progress(console, 1))
+    assert [trial.state.name for trial in study.get_trials()] == ["WAITING"]
+    told = "no trial was run: the budget of 1e-06 minutes was over first; give it more with --minutes, or minutes in"
+    assert told in said.getvalue()
+    cli._show(console, collect(study, config), config)
+    assert "no trial kept the rule" not in said.getvalue()
 
 
 def test_a_trial_cut_off_while_it_was_choosing_is_asked_again_for_what_it_was_asked_for() -> None:
