@@ -24,6 +24,11 @@ QAT_LOSS = 0.5
 """Points of accuracy that quantization after training may cost before training is made aware of it."""
 NEARLY = 2.0
 """Points that the first finalist may lack of being promising: one gained 5.8 in 8 epochs where 3.8 were predicted."""
+FAR_BEHIND = 2.0
+"""A structure so many times worse than the best was tells that its format suits this device for no finalist: int16x8
+takes 20 times as long as float32 on x86."""
+TWICE = "twice there"
+"""So begins the reason of a finalist that another worker had asked for as well."""
 
 
 def finish(study: optuna.Study, bench: Bench, search_on: Callable[[], bool]) -> None:
@@ -35,10 +40,10 @@ def finish(study: optuna.Study, bench: Bench, search_on: Callable[[], bool]) -> 
     wanted = bench.config.finish
     tried: set[int] = set()  # a format that the budget's end cut off is not asked for again and again
     while wanted.candidates and bench.deadline_s > time.monotonic() and not bench.orphaned():
-        before = finalists(study)
+        before, hopeless = finalists(study), hopeless_formats(study)
         for origin, (first, *others) in before.items():
             formats = [] if others or origin in tried else _other_formats(first, wanted.quantization)
-            for quantization in formats:
+            for quantization in (name for name in formats if _operators(name) not in hopeless):
                 study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
                 tried.add(origin)
         train_waiting_finalists(study, bench)
@@ -61,6 +66,37 @@ def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[str]) -> list[
     return [name for name in formats if name != used and (aware or name != "qat_int8")]
 
 
+def hopeless_formats(study: optuna.Study) -> set[str]:
+    """The formats in which a finalist was given up for its structure, FAR_BEHIND the best that there was."""
+    trials = study.get_trials(deepcopy=False)
+    maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE
+    found = set()
+    for trial in trials:
+        about, ended = trial.user_attrs, trial.datetime_complete
+        if trial.state != optuna.trial.TrialState.PRUNED or not is_finalist(trial) or "structure" not in about:
+            continue
+        earlier = [other for other in trials if other.datetime_complete and ended and other.datetime_complete <= ended]
+        bar, value = best_value(study, trials=earlier), about["structure"]["best_case"]
+        if bar and value and (bar / value if maximise else value / bar) > FAR_BEHIND:
+            found.add(_operators(about["spec"]["quantization"]))
+    return found
+
+
+def _operators(quantization: str) -> str:
+    """The format with the same operators, which is as fast."""
+    return "int8" if quantization == "qat_int8" else quantization
+
+
+def run_once(trial: optuna.Trial, bench: Bench) -> float:
+    """As `run_trial`, and a finalist that is there twice is given up: two workers may ask for it at the same time."""
+    if is_finalist(trial):
+        origin, quantization = trial.user_attrs[FINALIST], trial.user_attrs.get(FORMAT)
+        for other in finalists(trial.study).get(origin, []):
+            if other.number < trial.number and other.user_attrs.get(FORMAT) == quantization:
+                raise optuna.TrialPruned(f"{TWICE}: trial {other.number} is the same finalist in the same format")
+    return run_trial(trial, bench)
+
+
 def train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
     """Run the finalists that were asked for and not run: of this run, or of one that was stopped among them."""
 
@@ -71,7 +107,7 @@ def train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
     def run_one(trial: optuna.Trial, bench: Bench) -> float:
         if not is_finalist(trial) and counted(study.get_trials(deepcopy=False)) > bench.config.budget.trials:
             raise optuna.TrialPruned("another worker took the finalist, and the budget has no trial left")
-        return run_trial(trial, bench)
+        return run_once(trial, bench)
 
     optimize(study, bench, run_one, left)
 
@@ -79,12 +115,12 @@ def train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
 def finalists(study: optuna.Study) -> dict[int, list[optuna.trial.FrozenTrial]]:
     """The finalists' trials by the trial that each of them began with.
 
-    Not those that the budget's end cut off, nor those that were asked for again.
+    Not those that the budget's end cut off, that were asked for again, or that were there twice.
     """
     found: dict[int, list[optuna.trial.FrozenTrial]] = {}
     trials = study.get_trials(deepcopy=False)
     for trial in without_first_tries(trials):
-        if is_finalist(trial) and not trial.user_attrs.get("reason", "").startswith(OUT_OF_TIME):
+        if is_finalist(trial) and not trial.user_attrs.get("reason", "").startswith((OUT_OF_TIME, TWICE)):
             found.setdefault(trial.user_attrs[FINALIST], []).append(trial)
     return found
 

@@ -16,7 +16,7 @@ from search.cache import Cache
 from search.calibration import check_speed
 from search.closing import compare
 from search.config import StudyConfig
-from search.finalists import finish, train_waiting_finalists
+from search.finalists import finish, run_once, train_waiting_finalists
 from search.grid import run_grid, tell_missing
 from search.known import ask_for_known
 from search.loop import optimize
@@ -25,7 +25,6 @@ from search.opening import Identity, begin_study, compare_boards, identity, join
 from search.progress import Progress
 from search.space import grid_params, starting_params
 from search.storage import Lock, begun, counted
-from search.trial import run_trial
 
 BASE_SPEED = "base_speed_ms"
 Crew = Callable[[Progress, float], None]
@@ -147,9 +146,9 @@ def _search(study: optuna.Study, bench: Bench) -> None:
         if left() <= 0:
             return False
         once = iter([1])
-        optimize(study, bench, run_trial, lambda: next(once, 0), propose_next)
+        optimize(study, bench, run_once, lambda: next(once, 0), propose_next)
         return True
 
     search = replace(bench, deadline_s=bench.deadline_s - kept_s)
-    optimize(study, search, run_trial, left, propose_next, stay=kept_s == 0)
+    optimize(study, search, run_once, left, propose_next, stay=kept_s == 0)
     finish(study, bench, one_more)

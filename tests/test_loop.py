@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import squares
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.config import Grid, StudyConfig
-from search.finalists import enqueue_finalist, finalists, finish
+from search.config import Finish, Grid, StudyConfig
+from search.finalists import enqueue_finalist, finalists, finish, hopeless_formats, run_once
 from search.grid import run_row
 from search.loop import Shift, note, optimize
 from search.opening import begin_study
 from search.progress import Progress
-from search.storage import ASKED_AGAIN, FINALIST, SECOND_TRY, WORKER, asked_params, reclaim
+from search.storage import ASKED_AGAIN, FINALIST, FORMAT, OUT_OF_TIME, SECOND_TRY, WORKER, asked_params, reclaim
 
 
 @pytest.fixture
@@ -101,6 +102,81 @@ def test_a_grid_s_row_misses_no_rule_since_nothing_is_chosen(
     trial.set_user_attr("shortfall", 20.0)
     note(trial, shift, "done", "1 ms", 1.0)
     assert seen.getvalue().strip().endswith(words)
+
+
+def finalist(value: float, quantization: str, state: TrialState, shortfall: float = 0.0) -> optuna.trial.FrozenTrial:
+    """A finalist of trial 0, measured untrained."""
+    about = {FINALIST: 0, "spec": {"quantization": quantization}, "structure": {"best_case": value}}
+    told = {"shortfall": shortfall, "constraint": shortfall} if state == TrialState.COMPLETE else {}
+    kept = value if state == TrialState.COMPLETE else None
+    return optuna.create_trial(state=state, value=kept, user_attrs={**about, **told})
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_format_that_was_far_behind_once_is_tried_for_no_other_finalist(direction: str) -> None:
+    def worse(times: float) -> float:
+        return times if direction == "minimize" else 1 / times
+
+    study = optuna.create_study(direction=direction)
+    study.add_trial(finalist(worse(1.0), "float32", TrialState.COMPLETE))
+    for times, quantization in ((1.9, "float16"), (20.0, "int16x8"), (2.1, "int8")):
+        study.add_trial(finalist(worse(times), quantization, TrialState.PRUNED))
+    study.add_trial(finalist(worse(9.0), "dynamic", TrialState.COMPLETE, shortfall=1.0))  # it was trained, and measured
+    study.add_trial(finalist(worse(0.5), "float32", TrialState.COMPLETE))  # float16 was not far behind at its time
+    assert hopeless_formats(study) == {"int16x8", "int8"}
+
+
+def test_the_formats_of_a_later_finalist_are_asked_for_without_those_that_are_hopeless(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = {"constraint": 0.0, "shortfall": 3.0}
+    study.add_trial(optuna.create_trial(state=TrialState.COMPLETE, value=1.0, user_attrs=about))
+    first = finalist(1.0, "float32", TrialState.COMPLETE)
+    study.add_trial(first)
+    study.add_trial(finalist(20.0, "int16x8", TrialState.PRUNED))
+    later = finalist(0.9, "float32", TrialState.COMPLETE)
+    study.add_trial(later)
+    whole = {**later.user_attrs, FINALIST: 3, "candidate": {"accuracy_percent": 70.0}}
+    curve = {1: 70.0}
+    study.add_trial(
+        optuna.create_trial(state=TrialState.COMPLETE, value=0.9, user_attrs=whole, intermediate_values=curve)
+    )
+    monkeypatch.setattr("search.finalists.train_waiting_finalists", lambda study, bench: None)
+    monkeypatch.setattr("search.finalists.enqueue_finalist", lambda study: False)
+    finish(study, finishing(), lambda: False)
+    waiting = study.get_trials(states=(TrialState.WAITING,))
+    assert {trial.user_attrs[FINALIST] for trial in waiting} == {3}
+    assert [trial.user_attrs[FORMAT] for trial in waiting] == ["float16", "dynamic", "int8"]
+
+
+def finishing() -> Any:
+    """A worker of a study with finalists."""
+    return replace(shift_of(), config=StudyConfig(road="latency", finish=Finish(candidates=9)))
+
+
+def test_of_two_workers_that_ask_for_the_same_finalist_one_trains_it(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(about: dict[str, Any], state: TrialState = TrialState.WAITING) -> None:
+        study.add_trial(optuna.create_trial(state=state, value=None, user_attrs={FINALIST: 0, **about}))
+
+    asked({FORMAT: "int8", "reason": f"{OUT_OF_TIME}: no time"}, TrialState.FAIL)  # neither these two
+    asked({FORMAT: "int8", ASKED_AGAIN: True}, TrialState.FAIL)
+    for about in ({}, {FORMAT: "int8"}, {FORMAT: "int8"}, {FORMAT: "float16"}, {}):
+        asked(about)
+    ran: list[int] = []
+    monkeypatch.setattr("search.finalists.run_trial", lambda trial, bench: ran.append(trial.number) or 1.0)
+
+    def run_one(trial: optuna.Trial, shift: Shift) -> float:
+        trial.set_user_attr("shortfall", 0.0)
+        return run_once(trial, shift)  # type: ignore[arg-type]  # run_trial needs the bench, and is none here
+
+    optimize(study, shift_of(), run_one, lambda: len(study.get_trials(states=(TrialState.WAITING,))))
+    assert ran == [2, 3, 5]
+    twice = [trial for trial in study.get_trials() if trial.user_attrs.get("reason", "").startswith("twice there")]
+    assert [(trial.number, trial.state) for trial in twice] == [(4, TrialState.PRUNED), (6, TrialState.PRUNED)]
+    assert twice[0].user_attrs["reason"] == "twice there: trial 3 is the same finalist in the same format"
+    assert [trial.number for trial in finalists(study)[0]] == [2, 3, 5]
 
 
 def test_a_start_that_stands_there_twice_is_asked_for_once(tmp_path: Path) -> None:
