@@ -42,7 +42,7 @@ def dashboard(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        serve(config, port, tell)
+        serve(config, port, tell, typer.echo)
     except KeyboardInterrupt:  # how it is meant to end
         pass
 

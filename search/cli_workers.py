@@ -49,11 +49,13 @@ def worker(
         config = config.model_copy(update={"training": config.training.model_copy(update={"threads": threads})})
     import optuna
 
+    from search.artifacts import check_place
     from search.progress import Progress
     from search.storage import load_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     load_study(config)  # what is wrong with the storage is told before TensorFlow loads
+    check_place(config)  # nothing is trained that the other hosts could not get
     parent = os.environ.get(PARENT)
     with Progress(Console(highlight=False, markup=False), config.budget.minutes) as progress:
         boss = None if parent is None else int(parent)

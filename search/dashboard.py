@@ -41,16 +41,25 @@ TITLES = {
 }
 
 
-def serve(config: StudyConfig, port: int, tell: Callable[[str], object]) -> None:
+def serve(config: StudyConfig, port: int, tell: Callable[[str], object], warn: Callable[[str], object]) -> None:
     """Serve the study's pages to this host alone until Ctrl-C; `tell` hears their address once they are there.
 
-    Raises UsageError for a study that was never run, and for a port that is in use.
+    Where this host cannot read the study's artifacts, `warn` hears why, and the pages come without models to download.
+    Raises UsageError for a study that was never run, for artifacts that were named and are not those of the study, and
+    for a port that is in use.
     """
     study = load_study(config)
+    artifacts = None
+    try:
+        artifacts = open_artifacts(config)
+    except UsageError as error:
+        if config.artifacts:
+            raise
+        warn(f"nothing to download: {error}")
     with _listen(port) as server:
         _serializer.note.get_note_from_system_attrs = _note
         _serializer.list_trial_artifacts = _artifacts
-        server.set_app(wsgi(cast(BaseStorage, Shown(study)), open_artifacts(config)))
+        server.set_app(wsgi(cast(BaseStorage, Shown(study)), artifacts))
         seen, pause_s = update(study, config), EVERY_S
         Thread(target=server.serve_forever, daemon=True).start()
         tell(f"http://{HOST}:{server.server_port}/dashboard/studies/{study._study_id}")

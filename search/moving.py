@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import optuna
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
@@ -10,7 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from compress.errors import UsageError
-from search.artifacts import ArtifactStore, artifacts_at
+from search.artifacts import PLACE, ArtifactStore, artifacts_at, place_with, write_probe
 from search.storages import has_file, open_storage, shown
 
 
@@ -19,6 +20,7 @@ def copy_studies(
 ) -> Iterator[str]:
     """Copy all studies, or the one of this name; a line for each as it is done.
 
+    With `artifacts`, from where to where, those are copied as well, and the copy says that they are there.
     Raises UsageError for a study that is not there, that is there already, or that a worker is at.
     """
     if not has_file(source_url):
@@ -39,13 +41,19 @@ def copy_studies(
         study = optuna.load_study(study_name=each, storage=source)
         if study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             raise UsageError(f"study {each!r} has running trials; stop its workers first, or wait for them")
-        moved = 0 if stores is None else _copy_artifacts(study, source, *stores)  # first: no study without its models
-        _copy(study, source, target)
+        moved, place = 0, {}
+        if artifacts is not None and stores is not None:  # first: no study without its models
+            moved = _copy_artifacts(study, source, *stores)
+            place = {PLACE: place_with(artifacts[1], write_probe(stores[1]))}
+        _copy(study, source, target, place)
         yield f"{each}: {len(study.get_trials(deepcopy=False))} trials and {moved} artifacts copied"
 
 
-def _copy(study: optuna.Study, source: BaseStorage, target: BaseStorage) -> None:
-    """As `optuna.copy_study`, which leaves the trials' notes with ids that are other trials' in the target."""
+def _copy(study: optuna.Study, source: BaseStorage, target: BaseStorage, about: dict[str, Any]) -> None:
+    """As `optuna.copy_study`, which leaves the trials' notes with ids that are other trials' in the target.
+
+    What `about` says of the study stands in place of what its attributes say.
+    """
     copied = optuna.create_study(study_name=study.study_name, storage=target, directions=study.directions)
     ids = {
         trial._trial_id: copied._storage.create_new_trial(copied._study_id, template_trial=trial)
@@ -54,7 +62,7 @@ def _copy(study: optuna.Study, source: BaseStorage, target: BaseStorage) -> None
     for key, value in source.get_study_system_attrs(study._study_id).items():
         key = re.sub(r"(?<=^dashboard:)\d+(?=:note)", lambda found: str(ids.get(int(found[0]), found[0])), key)
         copied._storage.set_study_system_attr(copied._study_id, key, value)
-    for key, value in study.user_attrs.items():
+    for key, value in {**study.user_attrs, **about}.items():
         copied.set_user_attr(key, value)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from compress.errors import UsageError
 from edge import Device, MeasurePlan
 from edge.pool import Pool, calibrate
+from search.artifacts import settle
 from search.config import StudyConfig
 from search.loop import UNITS, Shift
 from search.space import stands
@@ -48,7 +49,8 @@ def begin_study(
 ) -> optuna.Study:
     """Create or resume a study, ask for the candidates to try first, and set the clock for those who join.
 
-    Only for one process at a time. Raises UsageError for a storage of another study.
+    Only for one process at a time. Raises UsageError for a storage of another study, and where this host cannot read
+    and write the study's artifacts.
     """
     config = shift.config
     study = optuna.create_study(
@@ -65,6 +67,7 @@ def begin_study(
         study.set_user_attr("identity", who)
         for name, value in {"road": config.road, "tie_tolerance": TIE, **facts}.items():
             study.set_user_attr(name, value)
+    settle(study, config)
     study.set_user_attr("version", version())
     study.set_user_attr("until", time.time() + shift.deadline_s - time.monotonic())
     here = f"{platform.node()}:"

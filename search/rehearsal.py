@@ -18,7 +18,7 @@ from compress.spec import CompressionSpec
 from edge import Device, Measurement, MeasurePlan, Window, open_rig, plan_for
 from edge.environment import kind_of
 from search.accuracy import Accuracy
-from search.artifacts import ArtifactStore, open_artifacts
+from search.artifacts import ArtifactStore, check_place, open_artifacts
 from search.bounds import best_case_of, is_better, objective
 from search.config import StudyConfig
 from search.loop import Shift, optimize
@@ -54,6 +54,7 @@ def run_rehearsal(
     """As `search.study.run_study`, without the comparison at its end."""
     with Lock(config.folder) as lock, ExitStack() as stack:
         lock.alone()
+        check_place(config)
         stage = _open(config, progress, stack)
         study = begin_study(stage, _identity(stage), _facts(stage), starting_params(config))
         compare_boards(study, stage, stage.device, stage.plan, stage.model, stage.images)

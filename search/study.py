@@ -11,6 +11,7 @@ import optuna
 from compress.data import Dataset
 from compress.versions import conversion_versions, training_versions
 from edge import InvalidMeasurementError
+from search.artifacts import check_place
 from search.bench import Bench, open_bench
 from search.cache import Cache
 from search.calibration import check_speed
@@ -35,12 +36,13 @@ def run_study(config: StudyConfig, data: Dataset, progress: Progress, crew: Crew
     """Run or resume a study until its budget ends, then compare its best candidate with the base.
 
     The trials are run here, or by the processes of a `crew`. Raises UsageError for a storage of another study, base or
-    data, and where another run is at work on it; UnavailableError when device or meter stay away.
+    data, where another run is at work on it, and as `check_place`; UnavailableError when device or meter stay away.
     """
     starts = starting_params(config)
     cache = Cache(config.folder.parent / "cache", progress.line)
     with Lock(config.folder) as lock:
         lock.alone()
+        check_place(config)
         with open_bench(config, data, progress, cache) as bench:
             return _run(bench, starts, lock, crew)
 
