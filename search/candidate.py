@@ -54,10 +54,25 @@ def obtain(
 ) -> Candidate:
     """The trained and converted candidate, from the cache where another study has made it.
 
-    Raises TrialPruned when `required_percent` is out of its reach, or the budget's end.
+    Raises TrialPruned when `required_percent` is out of its reach, or the budget's end: for an ancestor that must be
+    trained first, too.
     """
     curve: list[float] = []
     started = time.monotonic()
+
+    def check_time(done: int, epochs: int) -> None:
+        nonlocal started
+        now = time.monotonic()
+        ends = now + (now - started) / done * (epochs - done)
+        if has_incumbent and ends > bench.deadline_s:
+            raise optuna.TrialPruned(f"{OUT_OF_TIME}: its training would end {ends - bench.deadline_s:.0f} s too late")
+        if done == epochs:  # of an ancestor: the next training begins
+            started = now
+
+    def on_ancestor(ancestor: CompressionSpec, epoch: Epoch) -> None:
+        at = f"{epoch.number}/{ancestor.epochs}"
+        bench.progress.phase(f"training an ancestor, epoch {at}, {epoch.accuracy:.1f} %")
+        check_time(epoch.number, ancestor.epochs)
 
     def on_epoch(epoch: Epoch) -> None:
         curve.append(epoch.accuracy)
@@ -72,14 +87,13 @@ def obtain(
                 f"out of reach: {epoch.accuracy:.1f} % after {len(curve)} of {spec.epochs} epochs points to at most "
                 f"{reachable:.1f} %, {required_percent:.1f} % is required"
             )
-        now = time.monotonic()
-        ends = now + (now - started) / len(curve) * (spec.epochs - len(curve))
-        if has_incumbent and ends > bench.deadline_s:
-            raise optuna.TrialPruned(f"{OUT_OF_TIME}: its training would end {ends - bench.deadline_s:.0f} s too late")
+        check_time(len(curve), spec.epochs)
 
-    bench.progress.phase(f"training, epoch 0/{spec.epochs}")
+    first = next(iter(untrained(bench, spec)), spec)
+    what = "training" if first is spec else "training an ancestor"
+    bench.progress.phase(f"{what}, epoch 0/{first.epochs}")
     with clock.phase("train"):
-        trained = train_candidate(bench, spec, on_epoch)
+        trained = train_candidate(bench, spec, on_epoch, on_ancestor)
     if not curve:  # from the cache: told, but no longer judged
         for number, percent in enumerate(trained.curve, 1):
             trial.report(percent, number)
@@ -115,20 +129,23 @@ class Trained:
 
 
 def train_candidate(
-    bench: Bench, spec: CompressionSpec, on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    bench: Bench,
+    spec: CompressionSpec,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_ancestor: Callable[[CompressionSpec, Epoch], None] = lambda ancestor, epoch: None,
 ) -> Trained:
     """The specification's network, trained: from the cache, or now; its parents likewise, where they are missing.
 
-    Calls `on_epoch(Epoch)` after each epoch of its own that is trained now.
+    Calls `on_epoch(Epoch)` after each epoch of its own that is trained now, and `on_ancestor(CompressionSpec, Epoch)`
+    after each of an ancestor.
     """
-    key = _weights_key(bench, spec)
     stored = _stored(bench, spec)
     if stored is not None:
         return stored
     if spec.parent is None:
         first = inherit(bench.base, spec)
     else:
-        parent = train_candidate(bench, spec.parent)
+        parent = train_candidate(bench, spec.parent, functools.partial(on_ancestor, spec.parent), on_ancestor)
         first = resize(parent.weights, spec.parent.architecture(), spec.architecture())
     epochs: list[Epoch] = []
 
@@ -139,7 +156,7 @@ def train_candidate(
     trained = Trained(fine_tune(bench, spec, first, note), tuple(epoch.accuracy for epoch in epochs))
     file = BytesIO()
     np.savez(file, *trained.weights, np.array(trained.curve))
-    bench.cache.put(file.getvalue(), "weights", key)
+    remember(bench, spec, file.getvalue())
     return trained
 
 
@@ -150,16 +167,36 @@ def stored_curve(bench: Bench, spec: CompressionSpec) -> tuple[float, ...]:
 
 
 def _stored(bench: Bench, spec: CompressionSpec) -> Trained | None:
-    stored = bench.cache.get("weights", _weights_key(bench, spec))
-    if stored is None:
+    content = stored_weights(bench, spec)
+    if content is None:
         return None
-    with np.load(BytesIO(stored)) as archive:
+    with np.load(BytesIO(content)) as archive:
         *weights, curve = (archive[name] for name in archive.files)
     return Trained(weights, tuple(curve.tolist()))
 
 
+def stored_weights(bench: Bench, spec: CompressionSpec) -> bytes | None:
+    """The cache's .npz of the specification's trained weights and curve, or None."""
+    return bench.cache.get("weights", _weights_key(bench, spec))
+
+
+def remember(bench: Bench, spec: CompressionSpec, content: bytes) -> None:
+    """Put an .npz of trained weights and curve into the cache, where every study finds it."""
+    bench.cache.put(content, "weights", _weights_key(bench, spec))
+
+
 def _weights_key(bench: Bench, spec: CompressionSpec) -> dict[str, Any]:
     return {"spec": weights_only(spec).to_dict(), **bench.trained_with}
+
+
+def untrained(bench: Bench, spec: CompressionSpec) -> list[CompressionSpec]:
+    """What must be trained for a candidate: itself and those ancestors whose weights the cache lacks, oldest first."""
+    each: CompressionSpec | None = spec
+    found: list[CompressionSpec] = []
+    while each is not None and stored_weights(bench, each) is None:
+        found.insert(0, each)
+        each = each.parent
+    return found
 
 
 def trained_before(bench: Bench) -> list[CompressionSpec]:
@@ -172,6 +209,11 @@ def trained_before(bench: Bench) -> list[CompressionSpec]:
 @functools.lru_cache(maxsize=100_000)  # each of thousands is asked for before every trial
 def _spec(text: str) -> CompressionSpec:
     return CompressionSpec.from_dict(json.loads(text))
+
+
+def made_with_key(bench: Bench) -> str:
+    """A hash of what a trained network depends on besides its specification."""
+    return bench.cache.path("", bench.trained_with).name
 
 
 def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Callable[[Epoch], None]) -> Weights:

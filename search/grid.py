@@ -15,6 +15,7 @@ from search.speed import measure_on_test_images
 from search.stopwatch import Stopwatch
 from search.storage import asked_params
 from search.telling import attach, tell_candidate, tell_measurement
+from search.weights import attach_weights, fetch_weights
 
 
 def run_grid(study: optuna.Study, bench: Bench, grid: Grid) -> None:
@@ -49,6 +50,7 @@ def run_row(trial: optuna.Trial, bench: Bench, grid: Grid) -> float:
             raise optuna.TrialPruned("another worker took the row, and no other is left")
         spec = suggest_row(trial, bench.config, grid)
         trial.set_user_attr("spec", spec.to_dict())
+        fetch_weights(bench, trial.study.get_trials(deepcopy=False), spec)
         candidate = obtain(bench, spec, trial, clock, required_percent=0.0, has_incumbent=False)
         with clock.phase("measure"):
             bench.progress.phase(f"measuring, {bench.plan.name} plan")
@@ -58,6 +60,7 @@ def run_row(trial: optuna.Trial, bench: Bench, grid: Grid) -> float:
         tell_measurement(trial, measurement)
         tell_candidate(trial, candidate.model, candidate.operators, candidate.accuracy, shortfall)
         attach(trial, bench.artifacts, candidate.model, measurement)
+        attach_weights(trial, bench, spec)
         trial.set_user_attr("test_accuracy_percent", test_percent)
         trial.set_user_attr("constraint", shortfall)
         return objective(bench.config.road, measurement, candidate.accuracy.search_percent)

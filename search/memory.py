@@ -45,7 +45,7 @@ def structure(spec: CompressionSpec) -> str:
 
 
 def trained(trials: Iterable[FrozenTrial]) -> list[CompressionSpec]:
-    """The candidates whose trained weights are at hand."""
+    """The candidates that were trained to their end."""
     return [spec_of(trial) for trial in trials if "candidate" in trial.user_attrs]
 
 

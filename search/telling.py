@@ -41,14 +41,22 @@ def attach(trial: optuna.Trial, artifacts: ArtifactStore, model: bytes, measurem
 
     Raises UnavailableError where a bucket does not take them: like the rig, it may be there again in a while.
     """
+    upload(trial, artifacts, "model.tflite", model)
+    upload(trial, artifacts, "windows.json", measurement.to_json().encode())
+
+
+def upload(trial: optuna.Trial, artifacts: ArtifactStore, name: str, content: bytes) -> None:
+    """Keep one file as an artifact of the trial; its id becomes the attribute "artifact <name>".
+
+    Raises UnavailableError as `attach`.
+    """
     with tempfile.TemporaryDirectory(prefix="thrones-") as folder:
-        for name, content in (("model.tflite", model), ("windows.json", measurement.to_json().encode())):
-            path = Path(folder) / name
-            path.write_bytes(content)
-            try:
-                artifact = upload_artifact(artifact_store=artifacts, file_path=str(path), study_or_trial=trial)
-            except Exception as error:
-                if not is_of_s3(error):
-                    raise
-                raise UnavailableError(f"the bucket did not take {name}: {one_line(error)}") from error
-            trial.set_user_attr(f"artifact {name}", artifact)
+        path = Path(folder) / name
+        path.write_bytes(content)
+        try:
+            artifact = upload_artifact(artifact_store=artifacts, file_path=str(path), study_or_trial=trial)
+        except Exception as error:
+            if not is_of_s3(error):
+                raise
+            raise UnavailableError(f"the bucket did not take {name}: {one_line(error)}") from error
+    trial.set_user_attr(f"artifact {name}", artifact)

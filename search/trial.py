@@ -12,13 +12,14 @@ from search.bounds import best_case_of, gain_to_come, is_better, objective
 from search.candidate import obtain, trained_before
 from search.config import StudyConfig
 from search.lineage import descend, weights_only
-from search.memory import measured, spec_of, trained
+from search.memory import measured, spec_of
 from search.space import asked_spec
 from search.speed import Incumbent, best_case, compare_in_turns, measure_structure, measure_trained
 from search.stopwatch import Stopwatch
 from search.storage import FINALIST, FORMAT, TIE, best_trials, is_finalist
 from search.telling import attach, tell_candidate, tell_measurement
 from search.verdict import Verdict
+from search.weights import attach_weights, fetch_weights, obtainable
 
 
 def run_trial(trial: optuna.Trial, bench: Bench) -> float:
@@ -35,7 +36,8 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
     config, finalist = bench.config, is_finalist(trial)
     spec = asked_spec(trial, config)
     trials = trial.study.get_trials(deepcopy=False)
-    spec = finalist_spec(trial, config) if finalist else descend(spec, [*trained(trials), *trained_before(bench)])
+    parents = [*obtainable(bench, trials), *trained_before(bench)]
+    spec = finalist_spec(trial, config) if finalist else descend(spec, parents)
     trial.set_user_attr("spec", spec.to_dict())
     plan = replace(bench.plan, threads=spec.threads)
     # In the search, a candidate may fall short of the rule by what longer training is going to add.
@@ -67,6 +69,7 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
 
     # A finalist is trained to its end: over so many epochs a curve rises late, when the learning rate falls.
     required_percent = 0.0 if finalist else bench.required_percent - to_come
+    fetch_weights(bench, trials, spec)
     candidate = obtain(bench, spec, trial, clock, required_percent, incumbent is not None)
     with clock.phase("measure"):
         bench.progress.phase("measuring")
@@ -76,6 +79,7 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
     shortfall = shortfall_of(accuracy, bench.rule_percent, bench.required_percent)
     tell_candidate(trial, candidate.model, candidate.operators, accuracy, shortfall)
     attach(trial, bench.artifacts, candidate.model, measurement)
+    attach_weights(trial, bench, spec)
     trial.set_user_attr("constraint", bench.required_percent - accuracy.search_percent - to_come)
     return objective(config.road, measurement, accuracy.search_percent)
 

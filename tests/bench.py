@@ -65,6 +65,7 @@ def overhead(trials: int = 60) -> Row:
     from edge import PLANS, LocalDevice, MeasurePlan, open_meter
     from search import study as study_module
     from search import trial as trial_module
+    from search.cache import Cache
     from search.config import StudyConfig
     from search.opening import begin_study
     from search.progress import Progress
@@ -87,7 +88,7 @@ def overhead(trials: int = 60) -> Row:
             bench = trial_module.Bench(
                 config=config, data=data, base=[], plan=PLANS["search"],
                 rule_percent=70.0, required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # no image is read
-                converter=None, device=device, cache=None,  # type: ignore[arg-type]  # not reached
+                converter=None, device=device, cache=Cache(Path(folder) / "cache"),  # type: ignore[arg-type]  # not reached
                 artifacts=optuna.artifacts.FileSystemArtifactStore(str(Path(folder) / "artifacts")), progress=progress,
                 parent=None,
             )
