@@ -66,6 +66,7 @@ def overhead(trials: int = 60) -> Row:
     from search import study as study_module
     from search import trial as trial_module
     from search.cache import Cache
+    from search.candidate import Candidate
     from search.config import StudyConfig
     from search.opening import begin_study
     from search.progress import Progress
@@ -75,7 +76,7 @@ def overhead(trials: int = 60) -> Row:
     device = LocalDevice(open_meter("estimate://4.8W"))
     images = np.zeros((4, 32, 32, 3), np.uint8)
     measurement = device.measure(model, MeasurePlan("bench", 0.0, 1, 0.01, max_spread=9.0), images)
-    candidate = trial_module.Candidate(model, {}, 80.0, (70.0, 80.0))
+    candidate = Candidate(model, {}, 80.0, (70.0, 80.0))
     kept = trial_module.measure_structure, trial_module.obtain, trial_module.measure
     trial_module.measure_structure = lambda *_: measurement
     trial_module.measure = lambda *_: measurement

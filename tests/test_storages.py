@@ -21,7 +21,7 @@ from squares import load_config, read, refused, thrones
 
 from compress.errors import UsageError
 from search import storages
-from search.artifacts import artifacts_at, read_artifact
+from search.artifacts import PLACE, artifacts_at, read_artifact, settle
 from search.moving import copy_studies
 from search.storage import SECOND_TRY, counted, load_study, retry_stale, sampler
 from search.storages import is_there, open_storage, outages, shown
@@ -90,7 +90,8 @@ def test_studies_are_copied_with_their_artifacts_and_never_mixed(squares_copy: P
     assert said[0].startswith("squares: 4 trials and")
     copied = config.model_copy(update={"storage": target, "artifacts": str(tmp_path / "models")})
     after = load_study(copied)
-    assert after.user_attrs == before.user_attrs
+    place = {**before.user_attrs[PLACE], "place": str(tmp_path / "models"), "probe": after.user_attrs[PLACE]["probe"]}
+    assert after.user_attrs == {**before.user_attrs, PLACE: place}
     assert [(t.state, t.values, t.params, t.user_attrs) for t in after.trials] == [
         (t.state, t.values, t.params, t.user_attrs) for t in before.trials
     ]
@@ -141,6 +142,11 @@ def test_artifacts_live_in_a_bucket(squares_copy: Path, tmp_path: Path, bucket: 
     best = thrones("best", "squares.toml", "--out", "n.tflite", folder=squares_copy)
     assert best.returncode == 0
     assert (squares_copy / "m.tflite").read_bytes() == (squares_copy / "n.tflite").read_bytes()
+    moved = load_config(squares_copy / "squares.toml", tmp_path / "elsewhere").model_copy(update={"storage": target})
+    settle(load_study(moved), moved)  # the copy knows its bucket, which can be written, without being told
+    assert load_study(moved).user_attrs[PLACE]["place"] == bucket
+    about = load_study(moved).trials[2].user_attrs
+    assert read_artifact(moved, about["artifact model.tflite"]) == (squares_copy / "n.tflite").read_bytes()
     line = refused("best", "squares.toml", "--artifacts", "s3://typo", "--out", "o.tflite", folder=squares_copy)
     assert "artifacts s3://typo: " in line
     assert "check the bucket's name" in line
