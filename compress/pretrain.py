@@ -79,8 +79,8 @@ def pretrain(
     history, seconds, state = _resume(checkpoint, identity) if checkpoint.exists() else ([], 0.0, [])
     started = time.monotonic() - seconds
 
-    def run(cycle: TrainPlan, seed: int, before: int) -> None:
-        trainer = Trainer(network, cycle, *data.train, seed=seed, flip=data.flip)
+    def run(cycle: TrainPlan, before: int) -> None:
+        trainer = Trainer(network, cycle, *data.train, seed=seed, flip=data.flip, first_epoch=before)
         if len(history) > before:
             trainer.restore(state)
 
@@ -95,9 +95,9 @@ def pretrain(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         before = 0
-        for number, cycle in enumerate(cycles):
+        for cycle in cycles:
             if len(history) <= before + cycle.epochs:  # else the checkpoint is of a later cycle
-                run(cycle, seed + number, before)
+                run(cycle, before)
             before += cycle.epochs
         save_weights(out, network.get_weights())
         network.set_weights(load_weights(out))

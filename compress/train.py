@@ -1,6 +1,7 @@
 """Training: augmentation, cosine decay, optional distillation. One loop for the base and every candidate."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +78,13 @@ def batches(
 
 
 class Trainer:
-    """Trains one network in place, an epoch at a time; its state can be saved and restored between epochs."""
+    """Trains one network in place, an epoch at a time; its state can be saved and restored between epochs.
+
+    first_epoch: how many epochs the network, or the one that it inherits from, has been trained for; they are counted
+    on for the random order, crops and flips, which would otherwise be the same after each restart. The plan's
+    schedule begins anew. step_guard: entered around each training step and each batch of a validation, to hold
+    training still for a while; on the way out of it the step has ended.
+    """
 
     def __init__(
         self,
@@ -88,9 +95,12 @@ class Trainer:
         *,
         seed: int,
         flip: bool,
+        first_epoch: int = 0,
         teacher_logits: NDArray[np.float32] | None = None,
+        step_guard: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.network, self.plan, self.seed, self.flip = network, plan, seed, flip
+        self.first_epoch, self.step_guard = first_epoch, step_guard
         self.images, self.labels = images, labels
         self.teacher_logits = teacher_logits if plan.distill_weight > 0 else None
         # Quantization-aware networks hold wrapped layers, which have to be trained as they are.
@@ -107,6 +117,7 @@ class Trainer:
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         self.optimizer.build(self.twin.trainable_variables)
         self._step = tf.function(self._train_step, reduce_retracing=True)
+        self._infer = _inference(self.twin)  # once: TensorFlow keeps the memory of each function that it traces
 
     def _train_step(self, images: Any, labels: Any, teacher: Any) -> Any:
         plan = self.plan
@@ -130,20 +141,20 @@ class Trainer:
         return loss
 
     def epoch(self, number: int) -> float:
-        """Train epoch `number` (from 0) and give its mean loss. Equal seed and number, equal batches.
+        """Train epoch `number` of the plan (from 0) and give its mean loss.
 
-        Raises CandidateError when the loss is no longer finite.
+        Equal seed and `first_epoch` + number, equal batches. Raises CandidateError when the loss is no longer finite.
         """
-        rng = np.random.default_rng((self.seed, number))
+        rng = np.random.default_rng((self.seed, self.first_epoch + number))
         size = self.images.shape[1]
         crop = size * 3 // 4 if number < self.plan.small_crop_epochs else size
         losses = []
         for chosen, images in batches(self.images, self.plan, rng, crop=crop, flip=self.flip):
             teacher = self.teacher_logits[chosen] if self.teacher_logits is not None else np.float32(0)
-            losses.append(
-                self._step(tf.constant(images), tf.constant(self.labels[chosen]), tf.constant(teacher))
-            )
-        loss = float(np.mean([float(value) for value in losses]))
+            with self.step_guard():
+                step = self._step(tf.constant(images), tf.constant(self.labels[chosen]), tf.constant(teacher))
+                losses.append(float(step))  # in here, for it waits until the step has ended
+        loss = float(np.mean(losses))
         if not np.isfinite(loss):
             raise CandidateError(
                 f"the training loss became {loss} in epoch {number + 1}; lower the learning rate"
@@ -153,7 +164,7 @@ class Trainer:
     def accuracy(self, images: Images, labels: Labels) -> float:
         """Accuracy in percent of the network as it is now."""
         self.finish()
-        return accuracy(self.network, images, labels)
+        return _percent_right(_outputs(self._infer, images, guard=self.step_guard), labels)
 
     def finish(self) -> None:
         """Hand what was learnt to `network`."""
@@ -201,13 +212,34 @@ def train(
 
 def logits(network: Any, images: Images, batch_size: int = 250) -> NDArray[np.float32]:
     """The network's outputs before the softmax, float32 (N, 10), without augmentation."""
-    forward = tf.function(lambda batch: _forward(network, batch, training=False), reduce_retracing=True)
-    parts = [
-        forward(tf.constant(images[n : n + batch_size])).numpy() for n in range(0, len(images), batch_size)
-    ]
-    return np.concatenate(parts)
+    return _outputs(_inference(network), images, batch_size)
 
 
 def accuracy(network: Any, images: Images, labels: Labels) -> float:
     """Accuracy in percent."""
-    return float(np.mean(logits(network, images).argmax(axis=1) == labels) * 100)
+    return _percent_right(logits(network, images), labels)
+
+
+def _inference(network: Any) -> Callable[[Any], Any]:
+    """A batch's outputs before the softmax, as a graph that is traced at the first call."""
+    function: Callable[[Any], Any] = tf.function(
+        lambda images: _forward(network, images, training=False), reduce_retracing=True
+    )
+    return function
+
+
+def _outputs(
+    infer: Callable[[Any], Any],
+    images: Images,
+    batch_size: int = 250,
+    guard: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(images), batch_size):
+        with guard():
+            parts.append(infer(tf.constant(images[start : start + batch_size])).numpy())
+    return np.concatenate(parts)
+
+
+def _percent_right(outputs: NDArray[np.float32], labels: Labels) -> float:
+    return float(np.mean(outputs.argmax(axis=1) == labels) * 100)

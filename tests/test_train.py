@@ -1,6 +1,7 @@
 """Batches, the fast convolution, and a trainer that learns, resumes and gives up in time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from networks import architecture, random_images, random_network
 
+from compress import train as module
 from compress.errors import CandidateError
 from compress.fast_layers import FastNormalization, FastPointwise
 from compress.network import build
@@ -164,6 +166,70 @@ def test_a_restored_trainer_goes_on_as_if_never_stopped(eager: None) -> None:
     assert [resumed.epoch(1), resumed.epoch(2)] == pytest.approx(losses[1:], rel=1e-4)
     for expected, found in zip(whole.state(), resumed.state(), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_epochs_are_counted_on_from_those_before(monkeypatch: pytest.MonkeyPatch, eager: None) -> None:
+    seen: list[list[int]] = []
+    real = module.batches
+
+    def noted(*arguments: Any, **settings: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        found = list(real(*arguments, **settings))
+        seen.append([settings["crop"], *np.concatenate([indices for indices, _ in found])])
+        yield from found
+
+    monkeypatch.setattr(module, "batches", noted)
+    first, second = _trainer(), _trainer(replace(PLAN, small_crop_epochs=1), first_epoch=2)
+    for trainer, number in ((first, 0), (first, 1), (first, 2), (second, 0), (second, 1)):
+        monkeypatch.setattr(trainer, "_step", lambda *batch: 0.0)
+        trainer.epoch(number)
+    orders = [order for _, *order in seen]
+    assert orders[3] == orders[2], "the same epoch in all, whichever leg it belongs to"
+    assert orders[4] not in orders[:4]
+    assert [crop for crop, *_ in seen] == [32, 32, 32, 24, 32], "the plan counts its own epochs"
+
+
+def _noted_forward(monkeypatch: pytest.MonkeyPatch, note: Callable[[bool], None]) -> None:
+    """Call `note(training)` each time that Python computes a network: in a graph, when that is traced."""
+    real = module._forward
+
+    def noted(network: Any, images: Any, training: bool) -> Any:
+        note(training)
+        return real(network, images, training)
+
+    monkeypatch.setattr(module, "_forward", noted)
+
+
+def test_a_trainer_traces_each_graph_once(monkeypatch: pytest.MonkeyPatch, eager: None) -> None:
+    """TensorFlow keeps some memory of each graph for as long as the process lives."""
+    traced: list[bool] = []
+    _noted_forward(monkeypatch, traced.append)
+    tf.config.run_functions_eagerly(False)
+    train(_trainer(replace(PLAN, epochs=3)), (IMAGES, LABELS))
+    tf.config.run_functions_eagerly(True)
+    assert traced == [True, False]
+
+
+def test_the_guard_is_around_each_step_and_each_batch_of_a_validation(
+    monkeypatch: pytest.MonkeyPatch, eager: None
+) -> None:
+    told: list[object] = []
+
+    @contextmanager
+    def guard() -> Iterator[None]:
+        told.append("enter")
+        yield
+        told.append("leave")
+
+    _noted_forward(monkeypatch, told.append)
+    trainer = _trainer(step_guard=guard)
+    trainer.epoch(0)
+    assert told == ["enter", True, "leave"] * 4, "64 images in batches of 16"
+    told.clear()
+    trainer.accuracy(np.concatenate([IMAGES] * 8), np.concatenate([LABELS] * 8))
+    assert told == ["enter", False, "leave"] * 3, "512 images in batches of 250"
+    told.clear()
+    accuracy(trainer.network, IMAGES, LABELS)
+    assert told == [False], "nothing but the trainer's own work"
 
 
 def test_distillation_alone_follows_the_teacher(eager: None) -> None:
