@@ -4,6 +4,11 @@ from typing import Any
 
 from compress.tf import keras, tf
 
+STATISTICS_MOMENTUM = 0.95
+"""BatchNorm's while a network is trained: statistics over some twenty batches.
+
+The base's own 0.1 keeps those of the last batch alone, too noisy to validate with.
+"""
 LANES = 8
 """oneDNN normalises this many channels at once; another number of them falls to code several times slower."""
 
@@ -84,10 +89,7 @@ def _normalise(inputs: Any, gamma: Any, beta: Any, epsilon: Any) -> Any:
 
 
 def training_twin(network: Any) -> Any:
-    """The same network of fast layers, with BatchNorm statistics over some twenty batches.
-
-    The base's own momentum of 0.1 keeps the statistics of the last batch alone, too noisy to validate with.
-    """
+    """The same network of fast layers, with BatchNorm statistics by `STATISTICS_MOMENTUM`."""
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
@@ -96,7 +98,7 @@ def training_twin(network: Any) -> Any:
         if type(layer) is keras.layers.BatchNormalization:
             odd = layer.gamma.shape[0] % LANES
             kind = FastNormalization if odd else keras.layers.BatchNormalization
-            return kind.from_config({**config, "momentum": 0.95})
+            return kind.from_config({**config, "momentum": STATISTICS_MOMENTUM})
         return type(layer).from_config(config)
 
     twin = keras.models.clone_model(network, clone_function=clone)

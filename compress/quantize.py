@@ -2,13 +2,21 @@
 
 from typing import Any
 
+from compress.fast_layers import STATISTICS_MOMENTUM
+from compress.tf import keras
+
 
 def quantization_aware(network: Any) -> Any:
     """A copy of `network` that rounds weights and activations to 8 bit in the forward pass, with its weights.
 
-    Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-    Inference".
+    Its BatchNorm statistics are kept as in a `training_twin`, in whose stead it is trained. Jacob et al. 2018,
+    "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference".
     """
     import tensorflow_model_optimization as tfmot  # seconds to import, needed for qat_int8 alone
 
-    return tfmot.quantization.keras.quantize_model(network)
+    aware = tfmot.quantization.keras.quantize_model(network)
+    for wrapper in aware.layers:
+        layer = getattr(wrapper, "layer", None)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = STATISTICS_MOMENTUM
+    return aware

@@ -26,7 +26,8 @@ class CompressionSpec:
     layers. round_to: channels left are rounded up to a multiple of this. dropped_blocks: blocks 0..12 that
     are left out; their strides move on to the next block that stays. ends: dtype of input and output of an
     integer model. distill_weight: share of the loss that follows the base. threads: those of the interpreter.
-    parent: the candidate whose trained weights this one begins with, as many blocks as its own; None: the base.
+    parent: the candidate whose trained weights, in float, this one begins with, as many blocks as its own; None: the
+    base. qat_int8 with a parent is quantization-aware in all its epochs, otherwise in the last of them.
 
     Raises UsageError with value, limit and remedy.
     """
@@ -86,6 +87,8 @@ class CompressionSpec:
             raise UsageError(
                 f"a parent must have as many blocks: {len(self.kept_blocks)}, got {len(self.parent.kept_blocks)}"
             )
+        if self.parent is not None and self.parent.quantization == "qat_int8":
+            raise UsageError("a parent must be trained in float, got qat_int8")
 
     def _normalise(self) -> None:
         # Equal specs have one JSON text and so one key: 0, 0.0, -0.0 and numpy's zeros are one fraction.

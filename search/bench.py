@@ -21,6 +21,7 @@ from compress.train import logits
 from compress.versions import conversion_versions, tensorflow_version, training_versions
 from edge import Device, MeasurePlan, open_rig, plan_for
 from edge.environment import kind_of
+from edge.quiet import TrainingPlace
 from search.artifacts import ArtifactStore, open_artifacts
 from search.base import base_weights
 from search.bounds import required_percent
@@ -64,6 +65,11 @@ class Bench(Shift):
     def device_key(self) -> dict[str, str]:
         """What a measurement depends on besides model and plan: the board, and how fast it was."""
         return {**self.board, BASE_SPEED: f"{self.base_speed_ms:.6g} ms"}
+
+    @cached_property
+    def training_place(self) -> TrainingPlace:
+        """Entered for each step of a training, which holds still while something is measured on this host."""
+        return TrainingPlace()
 
     @cached_property
     def trained_with(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from compress.network import Weights, build
 from compress.prune import inherit, resize
 from compress.quantize import quantization_aware
 from compress.spec import CompressionSpec
+from compress.tf import keras
 from compress.train import Epoch, Trainer, TrainPlan, train
 from compress.versions import conversion_versions
 from edge import read_operators
@@ -31,7 +32,7 @@ from search.stopwatch import Stopwatch
 from search.storage import OUT_OF_TIME
 
 QAT_SHARE = 4
-"""qat_int8 spends the last fourth of its epochs, at least one, on the quantization-aware network."""
+"""qat_int8 from the base spends the last fourth of its epochs, at least one, on the quantization-aware network."""
 
 
 @dataclass(frozen=True)
@@ -217,13 +218,17 @@ def made_with_key(bench: Bench) -> str:
 
 
 def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Callable[[Epoch], None]) -> Weights:
-    """The weights `first` after the training that the specification asks for; calls `on_epoch` after each epoch."""
+    """The weights `first` after the training that the specification asks for; calls `on_epoch` after each epoch.
+
+    Networks of earlier calls must be out of use: what Keras keeps of them is dropped.
+    """
+    keras.backend.clear_session()
     network = build(spec.architecture())
     network.set_weights(first)
     if spec.epochs == 0 and spec.quantization != "qat_int8":
         return list(network.get_weights())
-    aware = max(1, spec.epochs // QAT_SHARE) if spec.quantization == "qat_int8" else 0
-    rate = spec.learning_rate
+    aware, rate = _aware_epochs(spec), spec.learning_rate
+    before = spec.all_epochs - spec.epochs
     for epochs, learning_rate, prepare in ((spec.epochs - aware, rate, False), (aware, rate / 10, True)):
         if epochs <= 0:
             continue
@@ -241,11 +246,27 @@ def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Cal
             distill_weight=spec.distill_weight,
         )
         teacher = bench.teacher_logits if spec.distill_weight > 0 else None
-        seed = bench.config.seed
-        trainer = Trainer(network, plan, *bench.data.train, seed=seed, flip=bench.data.flip, teacher_logits=teacher)
+        trainer = Trainer(
+            network,
+            plan,
+            *bench.data.train,
+            seed=bench.config.seed,
+            flip=bench.data.flip,
+            first_epoch=before,
+            teacher_logits=teacher,
+            step_guard=lambda: bench.training_place,
+        )
         train(trainer, bench.data.search_part, on_epoch)
         trainer.finish()
+        before += epochs
     return list(network.get_weights())
+
+
+def _aware_epochs(spec: CompressionSpec) -> int:
+    """How many of its epochs, the last ones, a candidate trains its quantization-aware network."""
+    if spec.quantization != "qat_int8":
+        return 0
+    return max(1, spec.epochs if spec.parent else spec.epochs // QAT_SHARE)
 
 
 def test_accuracy_percent(bench: Bench, model: bytes) -> float:

@@ -9,7 +9,7 @@ from compress.spec import CompressionSpec
 from search.accuracy import shortfall_of, stored_accuracy
 from search.bench import Bench
 from search.bounds import best_case_of, gain_to_come, is_better, objective
-from search.candidate import obtain, trained_before
+from search.candidate import QAT_SHARE, obtain, trained_before
 from search.config import StudyConfig
 from search.lineage import descend, weights_only
 from search.memory import measured, spec_of
@@ -94,10 +94,14 @@ def _incumbent(study: optuna.Study, trials: list[FrozenTrial], *, promising: boo
 
 
 def finalist_spec(trial: optuna.Trial, config: StudyConfig) -> CompressionSpec:
-    """A candidate of the search, trained on for longer."""
+    """A candidate of the search, trained on for longer; qat_int8 begins with the weights to which that led in float."""
     found = trial.study.get_trials(deepcopy=False)[trial.user_attrs[FINALIST]]
     origin = CompressionSpec.from_dict(found.user_attrs["spec"])
     quantization = trial.user_attrs.get(FORMAT, origin.quantization)
     ends = config.space.ends_of(quantization)
-    parent = None if origin.quantization == "qat_int8" else weights_only(origin)
-    return replace(origin, epochs=config.finish.epochs, parent=parent, quantization=quantization, ends=ends)
+    if origin.quantization == "qat_int8":  # trained as a whole, from the base
+        return replace(origin, epochs=config.finish.epochs, quantization=quantization, ends=ends)
+    longer = replace(weights_only(origin), epochs=config.finish.epochs, parent=weights_only(origin))
+    if quantization == "qat_int8":
+        longer = replace(longer, epochs=max(1, config.finish.epochs // QAT_SHARE), parent=longer)
+    return replace(longer, quantization=quantization, ends=ends, threads=origin.threads)

@@ -11,10 +11,11 @@ import pytest
 from compress.spec import CompressionSpec
 from search.config import Finish, Space, StudyConfig
 from search.finalists import enqueue_finalist, finalists
-from search.lineage import FARTHEST, descend, distance
+from search.lineage import FARTHEST, descend, distance, weights_only
 from search.mutate import mutate, propose
 from search.space import suggest
-from search.storage import FINALIST, best_trial, best_trials, contenders
+from search.storage import FINALIST, FORMAT, best_trial, best_trials, contenders
+from search.trial import finalist_spec
 
 DROPPED = (0, *range(4, 13))
 SPACE = Space(round_to=[1, 4], stem_stride=[1, 2, 4], epochs=(4, 4), distill_weight=(0.0, 0.0))
@@ -65,6 +66,27 @@ def test_distance_counts_widths_and_strides() -> None:
     assert distance(shape, shape) == 0
     assert distance(shape, replace(shape, stem_width=2 * shape.stem_width)) == pytest.approx(math.log(2))
     assert distance(shape, replace(shape, stem_stride=4)) == 0.5
+
+
+def asked_of(study: optuna.Study, origin: int, quantization: str | None = None) -> CompressionSpec:
+    """What a finalist's trial trains, in the origin's own format or in another."""
+    study.enqueue_trial({}, user_attrs={FINALIST: origin, **({FORMAT: quantization} if quantization else {})})
+    return finalist_spec(study.ask(), CONFIG)
+
+
+def test_a_finalist_learns_in_float_and_its_aware_twin_begins_where_that_ended() -> None:
+    origin = replace(SPEC, parent=thinner(0.5), quantization="int8", ends="int8", threads=2)
+    study = study_of(trial(origin, 1.0, 0.0))
+    first, float32, aware = (asked_of(study, 0, name) for name in (None, "float32", "qat_int8"))
+    assert first == replace(origin, epochs=40, parent=weights_only(origin))
+    assert weights_only(float32) == weights_only(first)
+    assert aware == replace(first, epochs=10, parent=weights_only(first), quantization="qat_int8")
+    assert aware.all_epochs == first.all_epochs + 10
+
+
+def test_a_finalist_that_was_aware_from_the_beginning_is_trained_as_a_whole() -> None:
+    origin = replace(SPEC, quantization="qat_int8", ends="int8")
+    assert asked_of(study_of(trial(origin, 1.0, 0.0)), 0) == replace(origin, epochs=40)
 
 
 def trial(spec: CompressionSpec, value: float, constraint: float, **attrs: Any) -> optuna.trial.FrozenTrial:

@@ -9,7 +9,9 @@ from networks import architecture, random_network, random_weights, weight_shapes
 
 from compress.architecture import BASE
 from compress.errors import UsageError
+from compress.fast_layers import training_twin
 from compress.network import architecture_of, build, load_weights, save_weights
+from compress.quantize import quantization_aware
 from compress.tf import keras
 
 
@@ -98,6 +100,15 @@ def _with(kind: str, **setting: Any) -> Any:
 def test_a_network_that_computes_something_else_is_refused(kind: str, setting: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"has {setting} {value}, wanted"):
         architecture_of(_with(kind, **{setting: value}))
+
+
+def test_an_aware_network_keeps_batchnorm_statistics_as_every_training_does() -> None:
+    network = build(architecture(2, 2), deployed=True)
+    for trained in (quantization_aware(network), training_twin(network)):
+        layers = [getattr(layer, "layer", layer) for layer in trained.layers]
+        found = [layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+        assert found == [0.95] * 3
+    assert network.layers[1].momentum == 0.1, "the network itself stays as it was built"
 
 
 def test_other_layers_are_refused() -> None:

@@ -128,6 +128,7 @@ def test_the_key_is_the_same_in_every_process() -> None:
         ({"ends": "int16", "quantization": "int8"}, "ends must be one of float32, int8, uint8, got int16"),
         ({"ends": "uint8"}, "ends uint8 needs quantization int8 or qat_int8, got float32"),
         ({"ends": "int8", "quantization": "int16x8"}, "ends int8 needs .*, got int16x8"),
+        ({"parent": {"quantization": "qat_int8"}}, "a parent must be trained in float, got qat_int8"),
         ({"epoch": 3}, "unknown name 'epoch' in a spec; a spec has fractions, .*"),
     ],
 )
