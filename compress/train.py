@@ -137,7 +137,9 @@ class Trainer:
                 weight = plan.distill_weight
                 loss = (1 - weight) * loss + weight * plan.temperature**2 * tf.reduce_mean(soft)
         variables = self.twin.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        gradients = tape.gradient(loss, variables)
+        # There is nothing to sum up over replicas, and that would keep this graph for as long as the process lives.
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True), skip_gradients_aggregation=True)
         return loss
 
     def epoch(self, number: int) -> float:
