@@ -1,5 +1,6 @@
 """How a candidate is trained: in which legs, from which weights, over which epochs."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ class _Bench:
 
     config: StudyConfig = StudyConfig(name="test", road="latency", training=Training(batch_size=16))
     data: Dataset = field(default_factory=lambda: _noise())
+    training_place: Any = field(default_factory=nullcontext)
 
 
 def _noise() -> Dataset:
