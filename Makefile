@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test test-arm64 check bench bench-roads bench-workers training-table candidates sampler-comparison ablation clean
+.PHONY: help run test test-arm64 check bench bench-roads bench-workers training-table qat-table candidates sampler-comparison ablation clean
 
 help:
 	@echo "make run         create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench-roads create .venv, install, measure the winners in studies/results again, against their targets"
 	@echo "make bench-workers  many workers on a PostgreSQL of its own: studies/results/workers.csv (OPTIONS=\"--trials 200\")"
 	@echo "make training-table  train one small network in many ways: studies/results/training.csv (half an hour)"
+	@echo "make qat-table   int8 after training against aware training: studies/results/qat.csv (half an hour)"
 	@echo "make candidates RUNS=\"runs/latency ...\"  add what studies measured to studies/results/candidates.csv"
 	@echo "make sampler-comparison  compare samplers on that table: studies/results/samplers.* (OPTIONS=\"--seeds 4\")"
 	@echo "make ablation    four searches, each with one part more: studies/results/ablation.csv (half an hour)"
@@ -52,6 +53,9 @@ bench-workers: $(BIN)/.installed
 
 training-table: $(BIN)/.installed
 	$(BIN)/python tests/training_table.py
+
+qat-table: $(BIN)/.installed
+	$(BIN)/python tests/qat_table.py
 
 candidates: $(BIN)/.installed
 	$(BIN)/python tests/candidates.py $(RUNS)
