@@ -14,6 +14,7 @@ help:
 	@echo "make bench-workers  many workers on a PostgreSQL of its own: studies/results/workers.csv (OPTIONS=\"--trials 200\")"
 	@echo "make training-table  train one small network in many ways: studies/results/training.csv (half an hour)"
 	@echo "make qat-table   int8 after training against aware training: studies/results/qat.csv (half an hour)"
+	@echo "make turns       how often a faster structure is given up: studies/results/turns.jsonl (OPTIONS=\"--minutes 30\")"
 	@echo "make candidates RUNS=\"runs/latency ...\"  add what studies measured to studies/results/candidates.csv"
 	@echo "make sampler-comparison  compare samplers on that table: studies/results/samplers.* (OPTIONS=\"--seeds 4\")"
 	@echo "make ablation    four searches, each with one part more: studies/results/ablation.csv (half an hour)"
@@ -56,6 +57,9 @@ training-table: $(BIN)/.installed
 
 qat-table: $(BIN)/.installed
 	$(BIN)/python tests/qat_table.py
+
+turns: $(BIN)/.installed
+	PYTHONPATH=. $(BIN)/python tests/turns.py $(OPTIONS)
 
 candidates: $(BIN)/.installed
 	$(BIN)/python tests/candidates.py $(RUNS)

@@ -25,8 +25,10 @@ def ask_for_known(study: optuna.Study, bench: Bench) -> int:
 
     Only what promises to keep the rule and lies in the space, and only where this study has no trials yet.
     """
-    there = [asked_params(trial) for trial in study.get_trials(deepcopy=False)]
-    if any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
+    trials = study.get_trials(deepcopy=False)
+    there = [asked_params(trial) for trial in trials]
+    most = min(KNOWN, bench.config.budget.trials - len(trials))
+    if most <= 0 or any(trial.state.is_finished() for trial in trials):
         return 0
     found: list[tuple[float, dict[str, Any]]] = []
     for trained in trained_before(bench):
@@ -41,7 +43,7 @@ def ask_for_known(study: optuna.Study, bench: Bench) -> int:
     found.sort(key=lambda pair: pair[0], reverse=bench.config.road == "fom")
     best: list[dict[str, Any]] = []
     for _, asked in found:
-        if asked not in best and asked not in there and len(best) < KNOWN:
+        if asked not in best and asked not in there and len(best) < most:
             best.append(asked)
     for asked in best:
         study.enqueue_trial(asked)
