@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -63,11 +64,13 @@ def pretrain(
     cycles: tuple[TrainPlan, ...],
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    step_guard: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Pretrained:
     """Train the base, cycle after cycle; write `out` (.npz) and, with .json, history and accuracy.
 
     The accuracies are those of the saved weights, float16 as they are. Resumes from `out` with
-    .checkpoint.npz when that belongs to the same data, cycles and seed, and removes it at the end.
+    .checkpoint.npz when that belongs to the same data, cycles and seed, and removes it at the end. `step_guard` is
+    entered around each training step, to hold it.
 
     Raises CheckpointError when the checkpoint is damaged or belongs to something else, UsageError when `out` cannot be
     written.

@@ -212,9 +212,14 @@ def train(
     return history
 
 
-def logits(network: Any, images: Images, batch_size: int = 250) -> NDArray[np.float32]:
-    """The network's outputs before the softmax, float32 (N, 10), without augmentation."""
-    return _outputs(_inference(network), images, batch_size)
+def logits(
+    network: Any,
+    images: Images,
+    batch_size: int = 250,
+    guard: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> NDArray[np.float32]:
+    """The network's outputs before the softmax, float32 (N, 10), without augmentation; `guard` is entered a batch."""
+    return _outputs(_inference(network), images, batch_size, guard)
 
 
 def accuracy(network: Any, images: Images, labels: Labels) -> float:

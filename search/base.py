@@ -12,6 +12,8 @@ from compress.errors import UsageError
 from compress.network import Weights, load_weights
 from compress.pretrain import CheckpointError, checkpoint_of, cycles_for, pretrain
 from compress.train import Epoch
+from compress.versions import TRAINING_VERSION
+from edge.quiet import TrainingPlace
 from search.cache import Cache
 from search.progress import Progress
 
@@ -27,7 +29,7 @@ def base_weights(data: Dataset, cache: Cache, progress: Progress, own: str | Non
         return _own_weights(Path(own))
     if data.name == "cifar10":
         return bundled_weights()
-    path = cache.folder / "bases" / f"{data.key}.npz"
+    path = base_path(cache, data)
     stored = _stored_weights(path)
     if stored is not None:
         return stored
@@ -39,6 +41,11 @@ def base_weights(data: Dataset, cache: Cache, progress: Progress, own: str | Non
             progress.line(f"{path} is damaged, so the base is trained anew")
         _train(data, path, progress)
         return load_weights(path)
+
+
+def base_path(cache: Cache, data: Dataset) -> Path:
+    """Where the base that was trained here for these images is kept; each version of the training has its own."""
+    return cache.folder / "bases" / f"{data.key}-{TRAINING_VERSION}.npz"
 
 
 def _stored_weights(path: Path) -> Weights | None:
@@ -59,12 +66,13 @@ def _train(data: Dataset, path: Path, progress: Progress) -> None:
     def show(epoch: Epoch) -> None:
         progress.phase(f"training the base, epoch {epoch.number}/{epochs}, {epoch.accuracy:.1f} %")
 
+    place = TrainingPlace()
     try:
-        pretrain(data, path, cycles, on_epoch=show)
+        pretrain(data, path, cycles, on_epoch=show, step_guard=lambda: place)
     except CheckpointError:  # of another version of thrones
         progress.line(f"{checkpoint_of(path)} cannot be gone on with, so the base is trained from the start")
         checkpoint_of(path).unlink()
-        pretrain(data, path, cycles, on_epoch=show)
+        pretrain(data, path, cycles, on_epoch=show, step_guard=lambda: place)
 
 
 @contextmanager

@@ -156,7 +156,8 @@ def answers(base: Weights, data: Dataset, cache: Cache, progress: Progress) -> N
     if stored is None:
         progress.phase("the base's answers to the training images")
         buffer = BytesIO()
-        np.save(buffer, logits(base_network(base), data.train[0]))
+        place = TrainingPlace()
+        np.save(buffer, logits(base_network(base), data.train[0], guard=lambda: place))
         stored = buffer.getvalue()
         cache.put(stored, "teacher", key)
     return np.asarray(np.load(BytesIO(stored)), dtype=np.float32)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.versions import conversion_versions, training_versions
+from compress.versions import TRAINING_VERSION, conversion_versions, training_versions
 from edge.environment import kind_of, read_environment
 from search.cache import Cache, Entry
 
@@ -44,8 +44,9 @@ def usage(cache: Cache) -> list[Usage]:
     grouped: dict[tuple[str, str, bool], list[Path]] = {}
     here = {name: str(value) for name, value in kind_of(read_environment(), "local:").items()}
     for entry in cache.entries():
-        if entry.kind == "bases":  # files of their own format, which say nothing of themselves
-            verdict, passed_over = USED, False
+        if entry.kind == "bases":  # files of their own format, named after the version of the training
+            passed_over = not entry.path.name.partition(".")[0].endswith(f"-{TRAINING_VERSION}")
+            verdict = f"passed over: not of training version {TRAINING_VERSION}" if passed_over else USED
         else:
             verdict, passed_over = _verdict(entry, here)
         grouped.setdefault((entry.kind, verdict, passed_over), []).append(entry.path)

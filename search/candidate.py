@@ -116,9 +116,10 @@ def obtain(
 def convert_trained(bench: Bench, spec: CompressionSpec, weights: Weights) -> bytes:
     """The `.tflite` that the specification makes of its trained weights. Raises CandidateError."""
     calibration = bench.data.calibration() if spec.quantization in CALIBRATED else None
-    return bench.converter.convert(
-        ConversionJob(spec.architecture(), weights, spec.quantization, spec.ends, calibration)
-    )
+    with bench.training_place:  # it takes a core, as a training does
+        return bench.converter.convert(
+            ConversionJob(spec.architecture(), weights, spec.quantization, spec.ends, calibration)
+        )
 
 
 @dataclass(frozen=True)

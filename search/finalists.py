@@ -133,8 +133,9 @@ def enqueue_finalist(study: optuna.Study) -> bool:
     """
     trials = study.get_trials(deepcopy=False)
     asked = finalists(study)
+    # By the images of the search alone: those that decide about a finalist must not choose the next one.
     surprises = [
-        trials[origin].user_attrs["constraint"] - tries[0].user_attrs["shortfall"]
+        trials[origin].user_attrs["constraint"] - tries[0].user_attrs["constraint"]
         for origin, tries in asked.items()
         if "shortfall" in tries[0].user_attrs
     ]

@@ -102,7 +102,10 @@ def _outcome(results: StudyResults, trial: TrialResult) -> str:
     if trial.figures is None or trial.state != "COMPLETE":
         return f"**{state}**: {_text(trial.reason) or 'no reason was stored'}"
     figures, value = trial.figures, tables.trial_cells(results, trial)[4]
-    accuracy = f"{percent(figures.accuracy_percent)} % of the {figures.accuracy_of} images are right"
+    if trial.decision_percent is None:
+        accuracy = f"{percent(figures.accuracy_percent)} % of the {figures.accuracy_of} images are right"
+    else:
+        accuracy = f"{percent(trial.decision_percent)} % of the validation images that decide are right"
     required = f"{percent(results.required_percent)} % are required"
     kept = "Complete, keeps the rule" if trial.feasible else "Infeasible"
     return f"**{kept}**: {accuracy}, {required}; {comparison.ROADS[results.road]} {value}."

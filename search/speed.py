@@ -136,9 +136,9 @@ def structure_model(bench: Bench, spec: CompressionSpec) -> bytes:
         quantization = structure["quantization"]
         calibration = bench.data.calibration() if quantization in CALIBRATED else None
         weights = inherit(bench.base, spec)
-        model = bench.converter.convert(
-            ConversionJob(spec.architecture(), weights, quantization, spec.ends, calibration)
-        )
+        job = ConversionJob(spec.architecture(), weights, quantization, spec.ends, calibration)
+        with bench.training_place:  # it takes a core, as a training does
+            model = bench.converter.convert(job)
         bench.cache.put(model, "untrained", key)
     return model
 

@@ -23,7 +23,10 @@ import edge
 from compress.data import Dataset, load
 from compress.errors import UsageError
 from compress.network import load_weights, save_weights
+from edge.environment import read_environment
 from search import cli
+from search.base import base_path
+from search.cache import Cache
 from search.collect import collect, glance
 from search.progress import Progress
 from search.storage import ask_again, best_trial, load_study
@@ -215,11 +218,15 @@ def test_the_choice_is_made_without_the_test_images(squares_copy: Path) -> None:
     assert "comparison" not in study.user_attrs
 
 
-@pytest.mark.parametrize("what", ["space", "training", "base", "data"])
-def test_a_study_is_not_mixed_with_another(what: str, squares_copy: Path) -> None:
+OTHERS = ("space", "training", "base", "data", "test images", "training version", "tensorflow", "kind of board")
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_study_is_not_mixed_with_another(what: str, squares_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = trials_of(squares_copy)
     config, data = squares.read(squares_copy / "squares.toml"), load(str(squares_copy / "squares.npz"))
-    base = squares_copy / "runs" / "cache" / "bases" / f"{data.key}.npz"
+    cache = Cache(squares_copy / "runs" / "cache")
+    base = base_path(cache, data)
     if what == "space":
         config = config.model_copy(update={"space": config.space.model_copy(update={"fraction": (0.0, 0.97)})})
     if what == "training":
@@ -228,11 +235,46 @@ def test_a_study_is_not_mixed_with_another(what: str, squares_copy: Path) -> Non
         save_weights(base, [weight * 2 for weight in load_weights(base)])
     if what == "data":
         data = replace(data, train=(255 - data.train[0], data.train[1]))
-        shutil.copy(base, base.with_name(f"{data.key}.npz"))
+        shutil.copy(base, base_path(cache, data))
+    if what == "training version":
+        monkeypatch.setattr("compress.versions.TRAINING_VERSION", 99)
+    if what == "tensorflow":
+        monkeypatch.setattr("search.study.training_versions", lambda: {"training version": 2, "tensorflow": "2.99"})
+        monkeypatch.setattr("search.study.conversion_versions", lambda: {"conversion version": 2, "tensorflow": "2.99"})
+    if what == "kind of board":
+        here = read_environment()
+        monkeypatch.setattr("edge.local.read_environment", lambda: replace(here, simd="avx2", processor="another"))
+    if what == "test images":
+        data = replace(data, test=(data.test[0], data.test[1][::-1]))
     with pytest.raises(UsageError, match=f"study.db was made with another {what} .*rename the study file") as caught:
         run_study(config, data, squares.silent())
     assert "\n" not in str(caught.value)
     assert trials_of(squares_copy) == before
+
+
+def test_a_study_is_not_continued_on_a_host_of_another_speed(
+    squares_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.bench.calibrate", lambda *_: (1e6, "the base is slow"))
+    with pytest.raises(UsageError, match="takes 1e\\+06 ms here now, and took .* when study squares was begun"):
+        data = load(str(squares_copy / "squares.npz"))
+        run_study(squares.read(squares_copy / "squares.toml"), data, squares.silent())
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbled"], ids=["empty", "garbled"])
+def test_a_damaged_cache_is_made_anew(damage: bytes, squares_copy: Path) -> None:
+    """Every file of every kind, as a power cut leaves them; nothing but time is lost."""
+    kinds = set()
+    for path in (squares_copy / "runs" / "cache").rglob("*"):
+        if path.is_file():
+            kinds.add(path.relative_to(squares_copy / "runs" / "cache").parts[0])
+            path.write_bytes(damage)
+    assert kinds >= {"base", "bases", "weights", "model", "untrained", "labels", "structures", "measurements", "speed"}
+    config = squares.read(squares.write_study(squares_copy / "after.toml", squares.SMALL, trials=1))
+    said = StringIO()
+    study = run_study(config, load(str(squares_copy / "squares.npz")), Progress(Console(file=said, width=300), 1))
+    assert [trial.state.name for trial in study.get_trials()] == ["COMPLETE"]
+    assert "is damaged; it is made anew" in said.getvalue()
 
 
 def test_a_measurement_that_cannot_be_trusted_is_asked_for_once_more(
