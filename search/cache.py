@@ -4,7 +4,6 @@ An entry is a line of JSON, what it is and what it depends on, and behind it the
 the value depends on. An entry that cannot be read, for a power cut or a failing disk, counts as absent.
 """
 
-import functools
 import hashlib
 import json
 import time
@@ -17,6 +16,8 @@ from compress.files import write_at_once
 
 FORMAT = 2
 """The first one, of thrones 0.1.0, had no first line."""
+_KEYS: dict[Path, tuple[Any, ...]] = {}
+"""What was read: an entry's key never changes, and a search asks for thousands again and again."""
 
 
 class Entry(NamedTuple):
@@ -109,14 +110,19 @@ def _unpacked(content: bytes) -> bytes | None:
     return value
 
 
-@functools.lru_cache(maxsize=100_000)  # an entry's key never changes, and a search asks for thousands again and again
 def _read_key(path: Path) -> tuple[Any, ...] | None:
+    known = _KEYS.get(path)
+    if known is not None:
+        return known
     try:
         with path.open("rb") as file:
             about = _about(file.readline())
     except OSError:
         return None
-    return None if about is None else tuple(about["key"])
+    if about is None:
+        return None
+    _KEYS[path] = tuple(about["key"])
+    return _KEYS[path]
 
 
 def _about(line: bytes) -> dict[str, Any] | None:

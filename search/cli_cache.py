@@ -58,6 +58,7 @@ def cache(
         Console(highlight=False, markup=False).print(table)
     if prune:
         removed, size_bytes = remove(found, older_than)
-        typer.echo(f"removed {removed:,} entries, {size_bytes / 1e6:.2f} MB", err=as_json)
+        total = sum(len(row.paths) for row in found)
+        typer.echo(f"removed {removed:,} of {total:,} entries, {size_bytes / 1e6:.2f} MB", err=as_json)
     elif any(row.passed_over for row in found) and not as_json:
         typer.echo("`thrones cache --prune` removes what this version can never use")

@@ -34,12 +34,11 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     from compress.prune import inherit
     from compress.quantize import quantization_aware
     from compress.spec import CompressionSpec
-    from compress.tf import keras, tf
+    from compress.tf import keras
     from compress.train import Trainer, TrainPlan, train
     from edge import LocalDevice
     from search.base import bundled_weights
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
     spec = CompressionSpec.from_dict({**json.loads((RESULTS / road / "spec.json").read_text()), "parent": None})
     shape, data, base = spec.architecture(), load("cifar10"), bundled_weights()
     found: list[dict[str, Any]] = []
@@ -84,10 +83,12 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
 def main() -> None:
     """Make all rows that the table lacks."""
     from compress.data import load
+    from compress.tf import limit_threads
     from compress.train import logits
     from search.base import bundled_weights
     from search.bench import base_network
 
+    limit_threads(1)
     teacher = logits(base_network(bundled_weights()), load("cifar10").train[0])
     if not TABLE.exists():
         TABLE.write_text(",".join(COLUMNS) + "\n")
