@@ -15,7 +15,9 @@ from hasty import HASTY
 import edge
 from compress.data import load
 from compress.errors import UsageError
+from compress.hashing import arrays_key
 from compress.network import load_weights, save_weights
+from search.base import bundled_weights
 from search.milestones.replay import Differing, Replay, check, table3, warnings, windows_csv, write_replay
 from search.milestones.replay import replay as replay_in_process
 from search.milestones.source import find_source
@@ -180,3 +182,11 @@ def test_images_that_host_and_device_label_differently_are_listed(
     assert Replay.from_json(found.to_json()) == found
     write_replay(tmp_path / "kept", source, found)
     assert "elsewhere" not in (tmp_path / "kept" / "results.json").read_text()
+
+
+@pytest.mark.parametrize("road", ["latency", "energy", "fom"])
+def test_the_base_of_a_winner_in_the_repository_is_there(road: str, tmp_path: Path) -> None:
+    """The bundled one, or, where that has been trained again since, the one kept beside the winners."""
+    source = find_source(Path(__file__).parents[1] / "studies" / "results" / road, tmp_path)
+    weights = bundled_weights() if source.config.base is None else load_weights(Path(source.config.base))
+    assert arrays_key(weights) == source.base
