@@ -24,7 +24,9 @@ class FastPointwise(keras.layers.Conv2D):  # type: ignore[misc]  # Keras is unty
         """The same value as Conv2D's; see the class."""
         channels_in, channels_out = kernel.shape[2:]
         product = tf.matmul(tf.reshape(inputs, (-1, channels_in)), tf.reshape(kernel, (channels_in, channels_out)))
-        return tf.reshape(product, (-1, *inputs.shape[1:3], channels_out))
+        # Of no fixed size: the first epochs of a training may see smaller crops than the last ones.
+        outputs = tf.reshape(product, tf.concat([tf.shape(inputs)[:3], [channels_out]], axis=0))
+        return tf.ensure_shape(outputs, (*inputs.shape[:3], channels_out))
 
 
 class FastNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]  # Keras is untyped

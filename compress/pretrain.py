@@ -83,7 +83,9 @@ def pretrain(
     started = time.monotonic() - seconds
 
     def run(cycle: TrainPlan, before: int) -> None:
-        trainer = Trainer(network, cycle, *data.train, seed=seed, flip=data.flip, first_epoch=before)
+        trainer = Trainer(
+            network, cycle, *data.train, seed=seed, flip=data.flip, first_epoch=before, step_guard=step_guard
+        )
         if len(history) > before:
             trainer.restore(state)
 

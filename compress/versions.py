@@ -24,9 +24,22 @@ def tensorflow_version() -> str:
     return "not installed"
 
 
+@cache
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
 def training_versions() -> dict[str, int | str]:
     """What trained weights depend on."""
-    return {"training version": TRAINING_VERSION, "tensorflow": tensorflow_version()}
+    return {
+        "training version": TRAINING_VERSION,
+        "tensorflow": tensorflow_version(),
+        "tf-keras": _installed("tf-keras"),
+        "tensorflow-model-optimization": _installed("tensorflow-model-optimization"),
+    }
 
 
 def conversion_versions() -> dict[str, int | str]:

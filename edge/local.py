@@ -115,11 +115,11 @@ class LocalDevice:
         with self._turn():
             self._cool_down(plan)
             throttled_before = self.environment().throttled
-            idle = self._stand_idle(plan) if wants_idle and plan.idle_s else None
-            self.phase = "measuring"
             limit_s = time_limit_s(plan, len(images), self._start_allowance_s, len(models))
             job = {"task": "measure", "plan": plan.to_dict(), "pixels": pixels}
-            with training_held(self._rest):
+            with training_held(self._rest, self._tell):
+                idle = self._stand_idle(plan) if wants_idle and plan.idle_s else None
+                self.phase = "measuring"
                 result, _ = self._run_job(models, images, job, limit_s)
         measurements = [
             self._read_measurement(model, plan, idle, measured)

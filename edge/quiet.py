@@ -15,10 +15,14 @@ from pathlib import Path
 from edge.errors import UnavailableError, one_line
 
 LOOK_EVERY_S = 0.01
+TELL_AFTER_S = 1.0
+WAITING = "waiting for a training or a conversion on this host"
 
 
 @contextmanager
-def training_held(rest: Callable[[float], object]) -> Iterator[None]:
+def training_held(
+    rest: Callable[[float], object], tell: Callable[[str], object] = lambda phase: None
+) -> Iterator[None]:
     """The machine without training; `rest` passes the seconds until the running steps have ended.
 
     First the gate is shut, so that no new step begins, then the running ones are waited for: trainings that take turns
@@ -26,14 +30,22 @@ def training_held(rest: Callable[[float], object]) -> Iterator[None]:
     cannot be used.
     """
     with _opened("gate") as gate, _opened("room") as room:
+        waited_s = 0.0
         for lock in (gate, room):
             while not _try_lock(lock):
                 rest(LOOK_EVERY_S)
+                waited_s += LOOK_EVERY_S
+                if waited_s >= TELL_AFTER_S:
+                    tell(WAITING)
+                    waited_s = 0.0
         yield
 
 
 class TrainingPlace:
-    """The place of one process that trains; enter it for each step. The locks end with the process."""
+    """The place of one process that trains; enter it for each step. The locks end with the process.
+
+    Never enter one inside another: a measurement that comes between the two would wait for the outer one for ever.
+    """
 
     def __init__(self) -> None:
         self._gate = _open("gate")

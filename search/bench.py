@@ -26,13 +26,13 @@ from search.artifacts import ArtifactStore, open_artifacts
 from search.base import base_weights
 from search.bounds import required_percent
 from search.cache import Cache
-from search.calibration import calibrate
+from search.calibration import Speed, calibrate
 from search.config import StudyConfig
 from search.loop import Shift
 from search.opening import check_meter
 from search.progress import Progress
 
-BASE_SPEED = "unpruned base"
+BASE = "unpruned base"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Bench(Shift):
     converter: Converter
     device: Device
     base_model: bytes  # the unpruned float base as a `.tflite`
-    base_speed_ms: float  # of it on the device, at the start under which measurements are kept
+    base_speed: Speed  # of it on the device
     cache: Cache
     artifacts: ArtifactStore
 
@@ -64,7 +64,7 @@ class Bench(Shift):
     @cached_property
     def device_key(self) -> dict[str, str]:
         """What a measurement depends on besides model and plan: the board, and how fast it was."""
-        return {**self.board, BASE_SPEED: f"{self.base_speed_ms:.6g} ms"}
+        return {**self.board, BASE: f"{self.base_speed.space_ms:.6g} ms"}
 
     @cached_property
     def training_place(self) -> TrainingPlace:
@@ -106,11 +106,11 @@ def open_bench(
         base = base_weights(data, cache, progress, config.base)
         base_model = convert_base(base, converter, cache, progress)
         progress.phase("timing the base on the device")
-        base_speed_ms, line = calibrate(
+        speed = calibrate(
             device, cache, board_of(config, device), arrays_key(base), base_model, data.validation[0][:1]
         )
-        if line is not None:
-            progress.line(line)
+        if speed.line is not None:
+            progress.line(speed.line)
         rule = config.rule.percent_on(data.rule_percent)
         counted = int(data.decides.sum()), len(data.test[0])
         yield Bench(
@@ -124,7 +124,7 @@ def open_bench(
             converter=converter,
             device=device,
             base_model=base_model,
-            base_speed_ms=base_speed_ms,
+            base_speed=speed,
             cache=cache,
             artifacts=artifacts,
             progress=progress,

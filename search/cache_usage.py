@@ -26,6 +26,7 @@ MEANINGS = {
 USED = "used"
 DAMAGED = "cannot be read: damaged, half written, or of thrones 0.1"
 DAY_S = 86_400
+WRITTEN_WITHIN_S = 3_600
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ def prune(found: Iterable[Usage], older_than_days: float | None = None) -> tuple
     for each in found:
         for path in each.paths:
             about = path.stat()
-            old = older_than_days is not None and time.time() - about.st_mtime > older_than_days * DAY_S
-            if each.passed_over or old:
+            age_s = time.time() - about.st_mtime
+            if path.suffix == ".lock" or (path.name.startswith(".") and age_s < WRITTEN_WITHIN_S):
+                continue  # another process may hold it, or be writing it
+            if each.passed_over or (older_than_days is not None and age_s > older_than_days * DAY_S):
                 path.unlink(missing_ok=True)
                 removed, size_bytes = removed + 1, size_bytes + about.st_size
     return removed, size_bytes

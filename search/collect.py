@@ -12,7 +12,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from compress.spec import CompressionSpec
 from edge import Measurement
-from search.accuracy import stored_accuracy
 from search.config import StudyConfig
 from search.reading import read_trials
 from search.results import IMPORTANCE_TRIALS, Figures, Phase, StudyResults, TrialResult
@@ -84,7 +83,7 @@ def _collect(
         base_architecture=base_spec.architecture(),
         importances=importances,
         trials=tuple(trials),
-        decision_images=about.get("decision_images", about.get("validation_images", 0)),
+        decision_images=about.get("decision_images", 0),
         test_images=about.get("test_images", 0),
         tie_tolerance=about.get("tie_tolerance", 0.0),
     )
@@ -123,7 +122,7 @@ def _trial_figures(trial: FrozenTrial, spec: CompressionSpec) -> Figures | None:
 def _counted(trial: FrozenTrial) -> TrialResult:
     """What GLANCED tells of a trial."""
     about, complete = trial.user_attrs, trial.state == TrialState.COMPLETE
-    accuracy = stored_accuracy(about["candidate"]) if "candidate" in about else None
+    parted = about.get("candidate", {})
     return TrialResult(
         number=trial.number,
         state=trial.state.name,
@@ -138,8 +137,8 @@ def _counted(trial: FrozenTrial) -> TrialResult:
         seconds=_seconds(about),
         params={},
         finalist_of=about.get(FINALIST),
-        search_percent=None if accuracy is None else accuracy.search_percent,
-        decision_percent=None if accuracy is None else accuracy.decision_percent,
+        search_percent=parted.get("search_percent"),
+        decision_percent=parted.get("decision_percent"),
     )
 
 

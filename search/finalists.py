@@ -69,15 +69,12 @@ def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[str]) -> list[
 def hopeless_formats(study: optuna.Study) -> set[str]:
     """The formats in which a finalist was given up for its structure, FAR_BEHIND the best that there was."""
     trials = study.get_trials(deepcopy=False)
-    maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE
     found = set()
     for trial in trials:
-        about, ended = trial.user_attrs, trial.datetime_complete
+        about = trial.user_attrs
         if trial.state != optuna.trial.TrialState.PRUNED or not is_finalist(trial) or "structure" not in about:
             continue
-        earlier = [other for other in trials if other.datetime_complete and ended and other.datetime_complete <= ended]
-        bar, value = best_value(study, trials=earlier), about["structure"]["best_case"]
-        if bar and value and (bar / value if maximise else value / bar) > FAR_BEHIND:
+        if about["structure"].get("advantage", 1.0) * FAR_BEHIND < 1:
             found.add(_operators(about["spec"]["quantization"]))
     return found
 

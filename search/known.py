@@ -32,10 +32,12 @@ def ask_for_known(study: optuna.Study, bench: Bench) -> int:
         return 0
     found: list[tuple[float, dict[str, Any]]] = []
     for trained in trained_before(bench):
+        if trained.learning_rate != bench.config.training.learning_rate:  # it would be trained anew
+            continue
         for quantization in bench.config.space.quantization:
             spec = _asked(trained, quantization, bench.config)
             samples = known_samples(bench, spec, replace(bench.plan, threads=spec.threads))
-            if samples and _promises(bench, trained):
+            if samples and spec.epochs <= trained.all_epochs and _promises(bench, trained):
                 try:
                     found.append((best_case(bench.config.road, samples), params(spec, bench.config.space)))
                 except UsageError:  # outside the space

@@ -14,6 +14,7 @@ from compress.errors import UsageError
 from edge import Device, MeasurePlan
 from edge.pool import Pool, calibrate
 from search.artifacts import settle
+from search.calibration import check_speed
 from search.config import StudyConfig
 from search.loop import UNITS, Shift
 from search.space import stands
@@ -22,20 +23,30 @@ from search.storages import open_storage, shown, storage_url
 from search.version import version
 
 Identity = dict[str, Any]
+BASE_MS = "unpruned base [ms]"
 
 
 def identity(
-    config: StudyConfig, *, data: str, test: str, base: str, board: Mapping[str, str], made_by: Mapping[str, Any]
+    config: StudyConfig,
+    *,
+    data: str,
+    test: str,
+    base: str,
+    board: Mapping[str, str],
+    made_by: Mapping[str, Any],
+    base_ms: float | None = None,
 ) -> Identity:
     """What all trials of a study have in common; not how long it runs, where it is kept, or who works on it.
 
     data, test, base: keys of the images and of the base's weights. made_by: versions of what trains and converts.
+    base_ms: the speed of the base on the device when the study begins, which need not be just the same later.
     """
     left_out: Any = dict.fromkeys(("budget", "folder", "name", "start", "storage", "artifacts", "device"), True)
     left_out |= {"finish": {"share"}, "training": {"threads"}}
     left_out["grid"] = {"fraction", "epochs", "quantization"} if config.grid else True  # rows may be added
     setting = json.loads(config.model_dump_json(exclude=left_out))
-    return {**setting, "data": data, "test images": test, "base": base, "kind of board": dict(board), **made_by}
+    found = {**setting, "data": data, "test images": test, "base": base, "kind of board": dict(board), **made_by}
+    return found if base_ms is None else {**found, BASE_MS: base_ms}
 
 
 def check_meter(road: str, device: Device) -> None:
@@ -134,7 +145,9 @@ def join(config: StudyConfig, who: Identity) -> tuple[optuna.Study, float]:
 
 
 def _check(study: optuna.Study, config: StudyConfig, who: Identity) -> None:
-    stored = study.user_attrs["identity"]
+    stored = dict(study.user_attrs["identity"])
+    who = dict(who)
+    speeds_ms = stored.pop(BASE_MS, None), who.pop(BASE_MS, None)
     if stored != who:
         other = next(key for key in {**who, **stored} if stored.get(key) != who.get(key))
         before, now = stored.get(other), who.get(other)
@@ -145,6 +158,8 @@ def _check(study: optuna.Study, config: StudyConfig, who: Identity) -> None:
             f"{shown(storage_url(config))} was made with another {other} ({_short(before)}, now "
             f"{_short(now)}); results must not be mixed: rename the study file, or move the folder away"
         )
+    if speeds_ms[0] is not None and speeds_ms[1] is not None:
+        check_speed(*speeds_ms, config.name)
 
 
 def _short(value: Any) -> str:

@@ -18,7 +18,7 @@ from edge import Measurement, MeasurePlan
 from search.bench import Bench
 from search.bounds import objective
 from search.stopwatch import Stopwatch
-from search.verdict import Verdict, advantages, judge
+from search.verdict import NEAR, Verdict, advantages, judge
 
 DISTURBED = 1.10
 """A trained model that is this many times slower than its structure was has been disturbed: it is measured again."""
@@ -60,24 +60,37 @@ def best_case(road: str, samples: Sequence[Measurement]) -> float:
 
 
 def compare_in_turns(
-    bench: Bench, spec: CompressionSpec, incumbent: Incumbent, plan: MeasurePlan, tie: float, clock: Stopwatch
-) -> Verdict:
-    """Whether the structure can win against the incumbent's, by rounds in turns; earlier rounds of the two count."""
+    bench: Bench,
+    spec: CompressionSpec,
+    incumbent: Incumbent,
+    plan: MeasurePlan,
+    tie: float,
+    behind: float,
+    clock: Stopwatch,
+) -> tuple[Verdict, float]:
+    """Whether the structure can win against the incumbent's, by rounds in turns, and how many times better it is.
+
+    `behind`: how many times worse its best sample is than the incumbent, which alone decides where that is hopeless.
+    Earlier rounds of the two count. With different numbers of threads the two are measured one after the other.
+    """
     turns = turns_plan(plan)
+    if behind > hopeless_from(plan):
+        return Verdict.CANNOT_WIN, 1 / behind
     key = {
         "structure": _structure(spec),
         "reference": _structure(incumbent.spec),
         "threads": [spec.threads, incumbent.spec.threads],
         "plan": turns.to_dict(),
         "board": bench.device_key,
+        **conversion_versions(),
     }
     rounds = [_read_round(sample) for sample in bench.cache.samples("turns", key)]
 
-    def verdict() -> Verdict:
+    def verdict() -> tuple[Verdict, float]:
         found = [advantages(bench.config.road, own, theirs, incumbent.accuracy_percent) for own, theirs in rounds]
-        return judge(found, tie) if found else Verdict.NEAR
+        return judge(found, tie) if found else (Verdict.NEAR, 1.0)
 
-    while verdict() is Verdict.NEAR:
+    while verdict()[0] is Verdict.NEAR:
         bench.progress.phase(f"structure, in turns with trial {incumbent.number}'s")
         models = [structure_model(bench, each) for each in (spec, incumbent.spec)]
         with clock.phase("measure structure"):
@@ -85,6 +98,14 @@ def compare_in_turns(
         bench.cache.add(json.dumps([asdict(each) for each in found]).encode(), "turns", key)
         rounds.append(found)
     return verdict()
+
+
+def hopeless_from(plan: MeasurePlan) -> float:
+    """From how many times worse on a structure's sample is not compared in turns any more.
+
+    Of one model, seconds of measuring have been seen to differ 2.7 times; windows of seconds are hardly disturbed.
+    """
+    return NEAR if plan.window_s >= 1 else 4.0
 
 
 def turns_plan(plan: MeasurePlan) -> MeasurePlan:
@@ -144,7 +165,12 @@ def structure_model(bench: Bench, spec: CompressionSpec) -> bytes:
 
 
 def _structure_key(bench: Bench, spec: CompressionSpec, plan: MeasurePlan) -> dict[str, Any]:
-    return {"structure": _structure(spec), "plan": plan.to_dict(), "board": bench.device_key}
+    return {
+        "structure": _structure(spec),
+        "plan": plan.to_dict(),
+        "board": bench.device_key,
+        **conversion_versions(),
+    }
 
 
 def _structure(spec: CompressionSpec) -> dict[str, Any]:

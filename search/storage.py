@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from compress.errors import UsageError
 from search.accuracy import stored_accuracy
 from search.config import StudyConfig
+from search.results import RUN_OFF_WITHIN
 from search.storages import has_file, open_storage, shown, storage_url
 
 INTERRUPTED = "interrupted"
@@ -30,8 +31,6 @@ TIE = 0.02
 have it. Medians of repeated measurements of one model vary by 1.4 % (`make bench`)."""
 RUN_OFF = 4
 """So many of the best are measured again by the closing plan, which decides between them."""
-RUN_OFF_WITHIN = 0.06
-"""How far from the best value they may be: windows of a tenth of a second vary by 5 % on a shared machine."""
 FORMAT = "quantization"
 """The format in which a finalist is tried, where it is not its candidate's."""
 WORKER = "worker"
@@ -220,7 +219,8 @@ def contenders(study: optuna.Study, trials: Trials | None = None) -> list[Frozen
     def at_best(trial: FrozenTrial) -> float:
         about, value = trial.user_attrs, trial.value or 0.0
         before = about["structure"]["best_case"] if "structure" in about else value
-        return max(value, before * about["candidate"]["accuracy_percent"] / 100) if maximise else min(value, before)
+        percent = stored_accuracy(about["candidate"]).search_percent
+        return max(value, before * percent / 100) if maximise else min(value, before)
 
     models: dict[str, FrozenTrial] = {}
     values = [(at_best(trial), trial) for trial in best_trials(study, trials=trials)]

@@ -14,7 +14,6 @@ from edge import InvalidMeasurementError
 from search.artifacts import check_place
 from search.bench import Bench, open_bench
 from search.cache import Cache
-from search.calibration import check_speed
 from search.closing import compare
 from search.config import StudyConfig
 from search.finalists import finish, run_once, train_waiting_finalists
@@ -27,7 +26,6 @@ from search.progress import Progress
 from search.space import grid_params, starting_params
 from search.storage import Lock, begun, counted
 
-BASE_SPEED = "base_speed_ms"
 Crew = Callable[[Progress, float], None]
 """Has other processes do the work until time.monotonic() says so, and returns when they have ended."""
 
@@ -51,7 +49,6 @@ def _run(bench: Bench, starts: list[dict[str, Any]], lock: Lock, crew: Crew | No
     config, progress = bench.config, bench.progress
     asked = starts if config.grid is None else grid_params(config.grid)
     study = begin_study(bench, _identity(bench), _facts(bench), asked)
-    _check_speed(study, bench)
     compare_boards(study, bench, bench.device, bench.plan, bench.base_model, bench.data.validation[0])
     known = ask_for_known(study, bench) if config.grid is None else 0
     if known:
@@ -88,7 +85,6 @@ def join_study(config: StudyConfig, data: Dataset, progress: Progress, parent: i
     with Lock(config.folder) as lock, open_bench(config, data, progress, cache, parent) as bench:
         lock.share()
         study, left_s = join(config, _identity(bench))
-        _check_speed(study, bench)
         progress.begin()
         _work(study, replace(bench, deadline_s=time.monotonic() + left_s))
 
@@ -106,17 +102,14 @@ def _identity(bench: Bench) -> Identity:
     made_by = {**training_versions(), **conversion_versions()}
     data = bench.data
     return identity(
-        bench.config, data=data.key, test=data.test_key, base=bench.base_key, board=bench.board, made_by=made_by
+        bench.config,
+        data=data.key,
+        test=data.test_key,
+        base=bench.base_key,
+        board=bench.board,
+        made_by=made_by,
+        base_ms=bench.base_speed.now_ms,
     )
-
-
-def _check_speed(study: optuna.Study, bench: Bench) -> None:
-    """Note how fast the device is when a study begins, and refuse to go on where it is not as fast any more."""
-    began_ms = study.user_attrs.get(BASE_SPEED)
-    if began_ms is None:
-        study.set_user_attr(BASE_SPEED, bench.base_speed_ms)
-    else:
-        check_speed(began_ms, bench.base_speed_ms, bench.config.name)
 
 
 def _facts(bench: Bench) -> dict[str, Any]:

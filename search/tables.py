@@ -59,7 +59,8 @@ def rule(results: StudyResults) -> str:
     limit = f"{significant(results.rule_percent)} %"
     margin = results.required_percent - results.rule_percent
     line = f"at least {limit} test accuracy; asked for are {significant(results.required_percent)} % of the validation "
-    line += f"images that the search has not used, a margin of {significant(margin)} points"
+    line += f"images{' that the search has not used' * bool(results.decision_images)}, "
+    line += f"a margin of {significant(margin)} points"
     best, counted = best_trial(results), (results.decision_images, results.test_images)
     if best and best.decision_percent is not None and all(counted):
         tried = max(1, results.tried_against_rule)

@@ -58,13 +58,17 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
         samples = measure_structure(bench, spec, plan, clock)
         tell_measurement(trial, samples[-1])
         best = best_case(config.road, samples)
-        trial.set_user_attr("structure", {"macs": macs, "best_case": best, "device": samples[-1].device})
+        structure = {"macs": macs, "best_case": best, "device": samples[-1].device}
+        trial.set_user_attr("structure", structure)
         if incumbent is not None and not is_better(config.road, best, incumbent.value):
             tie = TIE if finalist else 0.0  # a tie goes to the more accurate one
-            if compare_in_turns(bench, spec, incumbent, plan, tie, clock) is Verdict.CANNOT_WIN:
+            behind = incumbent.value / best if config.road == "fom" else best / incumbent.value
+            verdict, advantage = compare_in_turns(bench, spec, incumbent, plan, tie, behind, clock)
+            trial.set_user_attr("structure", {**structure, "advantage": advantage})
+            if verdict is Verdict.CANNOT_WIN:
                 raise optuna.TrialPruned(
-                    f"cannot win: {best:.4g} at 100 % accuracy, the best so far has {incumbent.value:.4g}; measured in "
-                    f"turns with trial {incumbent.number} it is no better"
+                    f"cannot win: {best:.4g} at 100 % accuracy, the best so far has {incumbent.value:.4g}; it is "
+                    f"{advantage:.3f} times as good as trial {incumbent.number}'s structure"
                 )
 
     # A finalist is trained to its end: over so many epochs a curve rises late, when the learning rate falls.

@@ -65,7 +65,9 @@ def overhead(trials: int = 60) -> Row:
     from edge import PLANS, LocalDevice, MeasurePlan, open_meter
     from search import study as study_module
     from search import trial as trial_module
+    from search.accuracy import Accuracy
     from search.cache import Cache
+    from search.calibration import Speed
     from search.candidate import Candidate
     from search.config import StudyConfig
     from search.opening import begin_study
@@ -76,10 +78,10 @@ def overhead(trials: int = 60) -> Row:
     device = LocalDevice(open_meter("estimate://4.8W"))
     images = np.zeros((4, 32, 32, 3), np.uint8)
     measurement = device.measure(model, MeasurePlan("bench", 0.0, 1, 0.01, max_spread=9.0), images)
-    candidate = Candidate(model, {}, 80.0, (70.0, 80.0))
-    kept = trial_module.measure_structure, trial_module.obtain, trial_module.measure
-    trial_module.measure_structure = lambda *_: measurement
-    trial_module.measure = lambda *_: measurement
+    candidate = Candidate(model, {}, Accuracy(80.0, 80.0, 80.0), (70.0, 80.0))
+    kept = trial_module.measure_structure, trial_module.obtain, trial_module.measure_trained
+    trial_module.measure_structure = lambda *_: [measurement]
+    trial_module.measure_trained = lambda *_: measurement
     trial_module.obtain = lambda bench, spec, trial, *_: (trial.report(80.0, 1), candidate)[1]
     try:
         with tempfile.TemporaryDirectory() as folder, Progress(Console(quiet=True), 1) as progress:
@@ -89,7 +91,8 @@ def overhead(trials: int = 60) -> Row:
             bench = trial_module.Bench(
                 config=config, data=data, base=[], plan=PLANS["search"],
                 rule_percent=70.0, required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # no image is read
-                converter=None, device=device, cache=Cache(Path(folder) / "cache"),  # type: ignore[arg-type]  # not reached
+                base_model=b"", base_speed=Speed(1.0, 1.0, None), converter=None, device=device,  # type: ignore[arg-type]  # not reached
+                cache=Cache(Path(folder) / "cache"),  # type: ignore[arg-type]  # not reached
                 artifacts=optuna.artifacts.FileSystemArtifactStore(str(Path(folder) / "artifacts")), progress=progress,
                 parent=None,
             )
@@ -98,7 +101,7 @@ def overhead(trials: int = 60) -> Row:
             taken = [trial.duration.total_seconds() for trial in study.trials if trial.duration is not None]
             starts = sorted(trial.datetime_start for trial in study.trials if trial.datetime_start is not None)
     finally:
-        trial_module.measure_structure, trial_module.obtain, trial_module.measure = kept
+        trial_module.measure_structure, trial_module.obtain, trial_module.measure_trained = kept
     assert len(taken) == trials
     between = [(later - earlier).total_seconds() for earlier, later in zip(starts, starts[1:], strict=False)]
     value = median(between) * 1000

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import squares
+from hasty import ANY_SPEED
 from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: TensorFlow's threads would only wait for each other
@@ -19,6 +20,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: TensorFlow's thread
 # The same examples every time, and no limit to one on a busy machine.
 settings.register_profile("thrones", derandomize=True, deadline=None)
 settings.load_profile("thrones")
+
+
+@pytest.fixture(autouse=True)
+def _any_speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not make a study that several tests share one of another machine."""
+    if request.module.__name__ != "test_speed":
+        monkeypatch.setattr("search.calibration.TOLERANCE", ANY_SPEED)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -118,8 +118,8 @@ def test_a_board_serves_one_at_a_time_in_the_order_of_coming():
         assert release.wait(60)
 
     def measure(name, sleep):
-        FakeDevice("fake://one?seconds=1", sleep=sleep).measure(float_model(), QUICK, make_images(2))
-        ended.append(name)
+        measured = FakeDevice("fake://one?seconds=1", sleep=sleep).measure(float_model(), QUICK, make_images(2))
+        ended.append((measured.windows[0].start_s, name))
 
     def wait(name):
         def sleep(seconds):
@@ -141,7 +141,7 @@ def test_a_board_serves_one_at_a_time_in_the_order_of_coming():
     release.set()
     for thread in threads:
         thread.join()
-    assert ended == ["a", "b", "c"]
+    assert [name for _, name in sorted(ended)] == ["a", "b", "c"]
     assert edge.open_device("fake://one").jobs() == 0
 
 

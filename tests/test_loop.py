@@ -104,9 +104,12 @@ def test_a_grid_s_row_misses_no_rule_since_nothing_is_chosen(
     assert seen.getvalue().strip().endswith(words)
 
 
-def finalist(value: float, quantization: str, state: TrialState, shortfall: float = 0.0) -> optuna.trial.FrozenTrial:
-    """A finalist of trial 0, measured untrained."""
-    about = {FINALIST: 0, "spec": {"quantization": quantization}, "structure": {"best_case": value}}
+def finalist(
+    value: float, quantization: str, state: TrialState, shortfall: float = 0.0, advantage: float = 1.0
+) -> optuna.trial.FrozenTrial:
+    """A finalist of trial 0, measured untrained; `advantage`: in turns with the best so far."""
+    structure = {"best_case": value, "advantage": advantage}
+    about = {FINALIST: 0, "spec": {"quantization": quantization}, "structure": structure}
     told = {"shortfall": shortfall, "constraint": shortfall} if state == TrialState.COMPLETE else {}
     kept = value if state == TrialState.COMPLETE else None
     return optuna.create_trial(state=state, value=kept, user_attrs={**about, **told})
@@ -120,7 +123,9 @@ def test_a_format_that_was_far_behind_once_is_tried_for_no_other_finalist(direct
     study = optuna.create_study(direction=direction)
     study.add_trial(finalist(worse(1.0), "float32", TrialState.COMPLETE))
     for times, quantization in ((1.9, "float16"), (20.0, "int16x8"), (2.1, "int8")):
-        study.add_trial(finalist(worse(times), quantization, TrialState.PRUNED))
+        study.add_trial(finalist(worse(times), quantization, TrialState.PRUNED, advantage=1 / times))
+    disturbed = finalist(worse(2.5), "float32", TrialState.PRUNED, advantage=0.95)  # its one sample was, not the turns
+    study.add_trial(disturbed)
     study.add_trial(finalist(worse(9.0), "dynamic", TrialState.COMPLETE, shortfall=1.0))  # it was trained, and measured
     study.add_trial(finalist(worse(0.5), "float32", TrialState.COMPLETE))  # float16 was not far behind at its time
     assert hopeless_formats(study) == {"int16x8", "int8"}
@@ -133,7 +138,7 @@ def test_the_formats_of_a_later_finalist_are_asked_for_without_those_that_are_ho
     study.add_trial(optuna.create_trial(state=TrialState.COMPLETE, value=1.0, user_attrs=about))
     first = finalist(1.0, "float32", TrialState.COMPLETE)
     study.add_trial(first)
-    study.add_trial(finalist(20.0, "int16x8", TrialState.PRUNED))
+    study.add_trial(finalist(20.0, "int16x8", TrialState.PRUNED, advantage=0.05))
     later = finalist(0.9, "float32", TrialState.COMPLETE)
     study.add_trial(later)
     whole = {**later.user_attrs, FINALIST: 3, "candidate": {"accuracy_percent": 70.0}}

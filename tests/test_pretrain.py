@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,25 @@ def test_the_base_never_sees_the_images_by_which_candidates_are_chosen(data: Dat
         pretrain(images, tmp_path / name, shortened)
     for one, same in zip(load_weights(tmp_path / "one"), load_weights(tmp_path / "other"), strict=True):
         np.testing.assert_array_equal(one, same)
+
+
+def test_a_training_goes_from_smaller_crops_to_whole_images(data: Dataset, tmp_path: Path) -> None:
+    """As CIFAR-10's own cycle does after two thirds of its hours; with even and with odd numbers of channels."""
+    crops = (TrainPlan(epochs=2, learning_rate=0.02, batch_size=16, small_crop_epochs=1),)
+    held: list[int] = []
+
+    @contextmanager
+    def guard() -> Iterator[None]:
+        held.append(1)
+        yield
+
+    shapes = {"odd": architecture(3, 4, 5, 6, 7, stem_stride=4), "even": architecture(8, 16, 8, 16, 8, stem_stride=4)}
+    for name, shape in shapes.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "BASE", shape)
+            result = pretrain(data, tmp_path / name, crops, step_guard=guard)
+        assert [epoch.number for epoch in result.history] == [1, 2]
+    assert len(held) >= 2 * 2 * 2  # two networks, two epochs, two steps
 
 
 def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(data: Dataset, tmp_path: Path) -> None:

@@ -162,8 +162,8 @@ def test_status_table_counts_and_ends_with_the_last() -> None:
     assert str(table.caption) == (
         "5 trials: 2 complete (1 accurate enough), 1 pruned, 1 failed, 1 running; "
         "best so far: trial 0, latency [ms]: 0.0123\n"
-        "rule: at least 70.0 % test accuracy; asked for are 71.0 % of the validation images that the search has not "
-        "used, a margin of 1.00 points\n"
+        "rule: at least 70.0 % test accuracy; asked for are 71.0 % of the validation images, "
+        "a margin of 1.00 points\n"
         "given up early: 1 after the structure"
     )
     text = printed(table)

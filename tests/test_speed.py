@@ -13,7 +13,7 @@ import edge
 from compress.errors import UsageError
 from compress.spec import CompressionSpec
 from search.cache import Cache
-from search.calibration import FIRST_TRIES, MAX_TRIES, calibrate, check_speed
+from search.calibration import FIRST_TRIES, MAX_TRIES, Speed, calibrate, check_speed
 from search.speed import (
     MAX_SAMPLES,
     Incumbent,
@@ -96,28 +96,28 @@ def test_the_best_sample_speaks_for_a_structure() -> None:
 
 def test_a_structure_far_behind_is_given_up_after_one_round(bench: Any, clock: Any) -> None:
     bench.device = Scripted(turns=[(0.020, 0.010)])
-    assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, clock) is Verdict.CANNOT_WIN
+    assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, 1.2, clock)[0] is Verdict.CANNOT_WIN
 
 
 def test_one_disturbed_round_gives_nothing_up(bench: Any, clock: Any) -> None:
     """The first round says 10 % slower, the others 10 % faster: all of them decide."""
     bench.device = Scripted(turns=[(0.011, 0.010), (0.009, 0.010), (0.009, 0.010)])
-    assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, clock) is Verdict.CAN_WIN
+    assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, 1.2, clock)[0] is Verdict.CAN_WIN
 
 
 def test_rounds_are_kept_and_count_for_the_next_who_asks(bench: Any, clock: Any) -> None:
     bench.device = Scripted(turns=[(0.011, 0.010)] * MAX_ROUNDS)
-    assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, clock) is Verdict.CANNOT_WIN
-    assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, clock) is Verdict.CANNOT_WIN  # nothing is measured again
+    assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, 1.2, clock)[0] is Verdict.CANNOT_WIN
+    assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, 1.2, clock)[0] is Verdict.CANNOT_WIN  # by what is known
     bench.device = Scripted(turns=[(0.009, 0.010)])
     other = replace(BEST, spec=replace(BEST.spec, stem_stride=1))
-    assert compare_in_turns(bench, SPEC, other, PLAN, 0.0, clock) is Verdict.CAN_WIN
+    assert compare_in_turns(bench, SPEC, other, PLAN, 0.0, 1.2, clock)[0] is Verdict.CAN_WIN
 
 
 def test_other_threads_are_measured_one_after_the_other(bench: Any, clock: Any) -> None:
     bench.device = Scripted(0.009, 0.010)
     two = replace(SPEC, threads=2)
-    assert compare_in_turns(bench, two, BEST, PLAN, 0.0, clock) is Verdict.CAN_WIN
+    assert compare_in_turns(bench, two, BEST, PLAN, 0.0, 1.2, clock)[0] is Verdict.CAN_WIN
 
 
 def test_a_meter_keeps_its_long_windows_in_turns() -> None:
@@ -135,26 +135,49 @@ def test_a_trained_model_that_is_slower_than_its_structure_was_is_measured_again
     assert measure_trained(bench, SPEC, b"slow", PLAN, structure).latency_ms == 0.02  # it is slower, and that is that
 
 
+def test_what_is_hopeless_is_not_compared(bench: Any, clock: Any) -> None:
+    assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, 5.0, clock) == (Verdict.CANNOT_WIN, 0.2)
+    metered = edge.PLANS["metered"]  # half a minute a sample, and hardly disturbed
+    assert compare_in_turns(bench, SPEC, BEST, metered, 0.0, 1.5, clock)[0] is Verdict.CANNOT_WIN
+
+
+def test_samples_of_other_conversions_are_not_taken(bench: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.device = Scripted(0.020)
+    measure_structure(bench, SPEC, PLAN, clock)
+    monkeypatch.setattr("compress.versions.CONVERSION_VERSION", 99)
+    assert known_samples(bench, SPEC, PLAN) == []
+
+
 BOARD = {"cpu": "x86"}
 
 
 def test_the_speed_of_the_base_opens_a_new_space_of_measurements_and_says_so(tmp_path: Path) -> None:
     cache, images = Cache(tmp_path), np.zeros((1, 32, 32, 3), np.uint8)
 
-    def start(*ms: float) -> tuple[float, str | None]:
+    def start(*ms: float) -> Speed:
         return calibrate(Scripted(*ms), cache, BOARD, "base", b"model", images)  # type: ignore[arg-type]
 
-    assert start(*[4.0] * FIRST_TRIES) == (4.0, None)
-    assert start(4.3) == (4.0, None)
-    assert start(5.0, 4.2) == (4.0, None)  # disturbed once
-    found, line = start(*[2.0] * MAX_TRIES)
-    assert found == 2.0
-    assert line is not None and "takes 2 ms here now, and took 4 ms" in line and "measured anew" in line
-    assert start(3.9)[0] == 4.0  # the former processor again
-    assert calibrate(Scripted(*[9.0] * FIRST_TRIES), cache, {"cpu": "arm"}, "base", b"", images) == (9.0, None)  # type: ignore[arg-type]
+    assert start(4.5, 4.0) == (4.0, 4.0, None)
+    assert start(4.3) == (4.3, 4.0, None)
+    assert start(5.0, 4.2) == (4.2, 4.0, None)  # disturbed once
+    now_ms, space_ms, line = start(*[9.0] * MAX_TRIES)
+    assert (now_ms, space_ms) == (9.0, 9.0)
+    assert line is not None and "takes 9 ms here now, and took 4 ms" in line and "measured anew" in line
+    assert start(8.9, 4.1) == (4.1, 4.0, None)  # as slow as then at first: the fastest known speed is sought
+    assert start(2.0)[1] == 2.0  # a faster processor at once
+    assert calibrate(Scripted(*[9.0] * FIRST_TRIES), cache, {"cpu": "arm"}, "base", b"", images)[1] == 9.0  # type: ignore[arg-type]
+
+
+def test_the_first_of_two_speeds_that_both_fit_is_taken(tmp_path: Path) -> None:
+    cache, images = Cache(tmp_path), np.zeros((1, 32, 32, 3), np.uint8)
+    for known in (b"1.00", b"1.12"):
+        cache.add(known, "speed", {"board": BOARD, "base": "base"})
+    assert calibrate(Scripted(1.07), cache, BOARD, "base", b"", images) == (1.07, 1.0, None)  # type: ignore[arg-type]
 
 
 def test_a_study_is_not_continued_at_another_speed() -> None:
     check_speed(4.0, 4.39, "mine")
-    with pytest.raises(UsageError, match="takes 4.5 ms here now, and took 4 ms when study mine was begun.*rename"):
+    with pytest.raises(UsageError, match="takes 4.5 ms here now, and took 4 ms when study mine was begun.*close other"):
         check_speed(4.0, 4.5, "mine")
+    with pytest.raises(UsageError, match="takes 3 ms .*rename the study file: what was trained is kept"):
+        check_speed(4.0, 3.0, "mine")

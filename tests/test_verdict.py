@@ -44,7 +44,8 @@ def test_a_road_with_power_needs_a_meter() -> None:
 @given(rounds=st.lists(RATIOS, min_size=1, max_size=MAX_ROUNDS))
 def test_all_windows_of_all_rounds_decide_together(rounds: list[list[float]]) -> None:
     middle = median(value for values in rounds for value in values)
-    verdict = judge(rounds)
+    verdict, told = judge(rounds)
+    assert told == middle
     assert (verdict is Verdict.CAN_WIN) == (middle >= 1)
     if verdict is Verdict.NEAR:
         assert 1 / NEAR <= middle < 1 and len(rounds) < MAX_ROUNDS
@@ -53,8 +54,8 @@ def test_all_windows_of_all_rounds_decide_together(rounds: list[list[float]]) ->
 
 
 def test_a_tie_may_still_win() -> None:
-    assert judge([[0.985]] * MAX_ROUNDS) is Verdict.CANNOT_WIN
-    assert judge([[0.985]], tie=0.02) is Verdict.CAN_WIN
+    assert judge([[0.985]] * MAX_ROUNDS)[0] is Verdict.CANNOT_WIN
+    assert judge([[0.985]], tie=0.02)[0] is Verdict.CAN_WIN
 
 
 def test_on_recorded_disturbed_windows_hardly_any_faster_structure_is_given_up() -> None:

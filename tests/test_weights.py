@@ -22,6 +22,7 @@ from compress.train import Epoch
 from search import candidate
 from search.bench import Bench
 from search.cache import Cache
+from search.calibration import Speed
 from search.candidate import made_with_key, obtain, stored_weights
 from search.config import StudyConfig
 from search.lineage import weights_only
@@ -146,6 +147,8 @@ def bench_at(folder: Path, deadline_s: float, progress: Progress | None = None) 
         deadline_s=deadline_s,
         converter=nothing,
         device=nothing,
+        base_model=b"",
+        base_speed=Speed(1.0, 1.0, None),
         cache=Cache(folder / "cache"),
         artifacts=FileSystemArtifactStore(folder / "artifacts"),
         progress=silent() if progress is None else progress,

@@ -73,7 +73,7 @@ def _verdict(rounds: list[Round], at: int, scale: float) -> Verdict:
     while True:
         own, theirs = rounds[(at + len(found)) % len(rounds)]["turns"]
         found.append([reference / (scale * candidate) for candidate, reference in zip(own, theirs, strict=True)])
-        verdict = judge(found)
+        verdict, _ = judge(found)
         if verdict is not Verdict.NEAR:
             return verdict
 

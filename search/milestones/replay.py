@@ -283,7 +283,8 @@ def _compared(rebuilt: Rebuilt, source: Source, model: bytes) -> str:
         return f"rebuilt from spec, base, data and seed: the same bytes, sha256 {rebuilt.sha256[:12]}"
     return (
         f"rebuilt: other bytes, sha256 {rebuilt.sha256[:12]} instead of {source.sha256[:12]}, {len(model):,} bytes "
-        f"instead of {len(source.model):,}, test accuracy {percent(rebuilt.test_accuracy_percent)} %: sums of floats "
-        "come out differently on another processor, with other threads or library versions, and training magnifies "
-        "that; the stored file is what was measured, and it is the one that is submitted"
+        f"instead of {len(source.model):,}, test accuracy {percent(rebuilt.test_accuracy_percent)} %: another version "
+        "of thrones may train otherwise (CHANGELOG), and sums of floats come out differently on another processor, "
+        "with other threads or library versions, and training magnifies that; the stored file is what was measured, "
+        "and it is the one that is submitted"
     )
