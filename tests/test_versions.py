@@ -40,8 +40,9 @@ def _is_text(node: ast.stmt) -> bool:
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="each Python writes a tree in its own way")
 def test_a_change_of_training_or_conversion_is_weighed() -> None:
-    """Failed? If equal specs now come to other weights (or bytes), count the version up in compress/versions.py; if not,
-    leave it. Then write down version and digest here.
+    """Failed? If equal specs now come to other weights or bytes, count the version up in compress/versions.py.
+
+    Then write down version and digest here.
     """
     now = {
         "training": (TRAINING_VERSION, digest(SOURCES["training"])),
