@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,7 @@ class LocalDevice:
             throttled_before = self.environment().throttled
             limit_s = time_limit_s(plan, len(images), self._start_allowance_s, len(models))
             job = {"task": "measure", "plan": plan.to_dict(), "pixels": pixels}
-            with training_held(self._rest, self._tell):
+            with training_held(self._rest, self._tell) if plan.hold_training else nullcontext():
                 idle = self._stand_idle(plan) if wants_idle and plan.idle_s else None
                 self.phase = "measuring"
                 result, _ = self._run_job(models, images, job, limit_s)

@@ -17,6 +17,8 @@ class MeasurePlan:
     over `idle_s`, where a meter measures it. An attempt that cannot be believed, among them one whose
     `Measurement.spread` is above `max_spread`, is repeated after `pause_s`, up to `attempts` in all.
 
+    `hold_training`: whether trainings on the same machine hold still meanwhile (`edge.quiet`).
+
     Raises UsageError when a value makes no sense.
     """
 
@@ -31,6 +33,7 @@ class MeasurePlan:
     cool_below_c: float | None = None
     attempts: int = 2
     pause_s: float = 1.0
+    hold_training: bool = True
 
     def __post_init__(self) -> None:
         for key, least in (("windows", 1), ("passes", 0), ("threads", 1), ("attempts", 1)):

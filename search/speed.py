@@ -43,7 +43,9 @@ def measure_structure(bench: Bench, spec: CompressionSpec, plan: MeasurePlan, cl
         return samples
     model = structure_model(bench, spec)
     with clock.phase("measure structure"):
-        measurement = bench.device.measure(model, plan, bench.data.validation[0][:STRUCTURE_IMAGES])
+        # Trainings beside it go on: most trials end here, and would keep the others waiting. Ratios decide.
+        loose = replace(plan, hold_training=False)
+        measurement = bench.device.measure(model, loose, bench.data.validation[0][:STRUCTURE_IMAGES])
     bench.cache.add(measurement.to_json().encode(), "structures", _structure_key(bench, spec, plan))
     return [measurement]
 
@@ -114,9 +116,9 @@ def turns_plan(plan: MeasurePlan) -> MeasurePlan:
     However uneven the windows are, it is the ratio of those of the same number that counts.
     """
     if plan.window_s > 0.1:
-        return replace(plan, name="turns", max_spread=1e6)
+        return replace(plan, name="turns", max_spread=1e6, hold_training=False)
     shorter = replace(plan, warmup_s=0.05, windows=2 * plan.windows, window_s=plan.window_s / 4)
-    return replace(shorter, name="turns", max_spread=1e6)
+    return replace(shorter, name="turns", max_spread=1e6, hold_training=False)
 
 
 def measure_trained(
