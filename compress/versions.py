@@ -13,23 +13,20 @@ CONVERSION_VERSION = 2
 settings."""
 
 
-@cache
 def tensorflow_version() -> str:
     """The installed version, such as "2.21.0", without loading it."""
-    for name in ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tf-nightly"):
+    return _installed("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tf-nightly")
+
+
+@cache
+def _installed(*names: str) -> str:
+    """The version of the first of these packages that is there."""
+    for name in names:
         try:
             return version(name)
         except PackageNotFoundError:
             continue
     return "not installed"
-
-
-@cache
-def _installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def training_versions() -> dict[str, int | str]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 
-from edge.errors import UnavailableError, one_line
+from edge.turn import no_temporary_folder
 
 LOOK_EVERY_S = 0.01
 TELL_AFTER_S = 1.0
@@ -83,6 +83,4 @@ def _open(name: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise UnavailableError(
-            f"temporary folder {tempfile.gettempdir()} cannot be used ({one_line(error)}): free space or set TMPDIR"
-        ) from error
+        raise no_temporary_folder(error) from error

@@ -81,9 +81,7 @@ def _queue(board: str) -> Iterator[Path]:
                 folder.rmdir()
             os.close(handle)
     except OSError as error:
-        raise UnavailableError(
-            f"temporary folder {tempfile.gettempdir()} cannot be used ({one_line(error)}): free space or set TMPDIR"
-        ) from error
+        raise no_temporary_folder(error) from error
 
 
 def _lock(folder: Path) -> int:
@@ -99,3 +97,10 @@ def _lock(folder: Path) -> int:
             if os.path.samestat(os.fstat(handle), folder.stat()):
                 return handle
         os.close(handle)  # removed while we waited for it
+
+
+def no_temporary_folder(error: OSError) -> UnavailableError:
+    """What to raise where locks cannot be kept in the temporary folder."""
+    return UnavailableError(
+        f"temporary folder {tempfile.gettempdir()} cannot be used ({one_line(error)}): free space or set TMPDIR"
+    )

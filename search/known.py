@@ -9,9 +9,9 @@ import optuna
 from compress.errors import UsageError
 from compress.spec import CompressionSpec
 from search.bench import Bench
-from search.bounds import gain_to_come
 from search.candidate import stored_curve, trained_before
 from search.config import StudyConfig
+from search.lineage import promised_gain
 from search.space import params
 from search.speed import best_case, known_samples
 from search.storage import asked_params
@@ -34,21 +34,23 @@ def ask_for_known(study: optuna.Study, bench: Bench) -> int:
     for trained in trained_before(bench):
         if trained.learning_rate != bench.config.training.learning_rate:  # it would be trained anew
             continue
-        for quantization in bench.config.space.quantization:
-            spec = _asked(trained, quantization, bench.config)
-            samples = known_samples(bench, spec, replace(bench.plan, threads=spec.threads))
-            if samples and spec.epochs <= trained.all_epochs and _promises(bench, trained):
-                try:
-                    found.append((best_case(bench.config.road, samples), params(spec, bench.config.space)))
-                except UsageError:  # outside the space
-                    continue
+        asked = [_asked(trained, quantization, bench.config) for quantization in bench.config.space.quantization]
+        sampled = [(spec, known_samples(bench, spec, replace(bench.plan, threads=spec.threads))) for spec in asked]
+        measured = [(spec, samples) for spec, samples in sampled if samples and spec.epochs <= trained.all_epochs]
+        if not measured or not _promises(bench, trained):  # which reads its weights
+            continue
+        for spec, samples in measured:
+            try:
+                found.append((best_case(bench.config.road, samples), params(spec, bench.config.space)))
+            except UsageError:  # outside the space
+                continue
     found.sort(key=lambda pair: pair[0], reverse=bench.config.road == "fom")
     best: list[dict[str, Any]] = []
-    for _, asked in found:
-        if asked not in best and asked not in there and len(best) < most:
-            best.append(asked)
-    for asked in best:
-        study.enqueue_trial(asked)
+    for _, wanted in found:
+        if wanted not in best and wanted not in there and len(best) < most:
+            best.append(wanted)
+    for wanted in best:
+        study.enqueue_trial(wanted)
     return len(best)
 
 
@@ -68,8 +70,4 @@ def _asked(trained: CompressionSpec, quantization: str, config: StudyConfig) -> 
 def _promises(bench: Bench, trained: CompressionSpec) -> bool:
     """Whether its accuracy keeps the rule, or is predicted to after the training of a finalist."""
     curve = stored_curve(bench, trained)
-    finish, to_come = bench.config.finish, 0.0
-    if finish.candidates:
-        known = trained.epochs, trained.all_epochs - trained.epochs
-        to_come = gain_to_come(*known, finish.epochs, finish.points_per_doubling)
-    return bool(curve) and curve[-1] + to_come >= bench.required_percent
+    return bool(curve) and curve[-1] + promised_gain(trained, bench.config.finish) >= bench.required_percent

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from compress.architecture import Architecture
 from compress.spec import CompressionSpec
+from search.bounds import gain_to_come
+from search.config import Finish
 
 STRIDE_DISTANCE = 0.5
 """A stride that differs counts as much as a layer that is 1.6 times as wide."""
@@ -34,6 +36,13 @@ def descend(spec: CompressionSpec, trained: Iterable[CompressionSpec]) -> Compre
     if near.architecture() == shape and near.all_epochs >= spec.epochs and is_trained_alike(near, spec):
         return replace(near, quantization=spec.quantization, ends=spec.ends, threads=spec.threads)
     return replace(spec, parent=weights_only(near))
+
+
+def promised_gain(spec: CompressionSpec, finish: Finish) -> float:
+    """The points that the training of a finalist is expected to add to a candidate; 0 where there are no finalists."""
+    if not finish.candidates:
+        return 0.0
+    return gain_to_come(spec.epochs, spec.all_epochs - spec.epochs, finish.epochs, finish.points_per_doubling)
 
 
 def is_trained_alike(one: CompressionSpec, other: CompressionSpec) -> bool:

@@ -10,13 +10,16 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from compress.convert import CALIBRATED, ConversionJob
+import numpy as np
+from numpy.typing import NDArray
+
 from compress.prune import inherit
 from compress.spec import CompressionSpec
 from compress.versions import conversion_versions
 from edge import Measurement, MeasurePlan
 from search.bench import Bench
 from search.bounds import objective
+from search.candidate import convert_trained
 from search.stopwatch import Stopwatch
 from search.verdict import NEAR, Verdict, advantages, judge
 
@@ -42,12 +45,10 @@ def measure_structure(bench: Bench, spec: CompressionSpec, plan: MeasurePlan, cl
     if samples:
         return samples
     model = structure_model(bench, spec)
+    key, images = _structure_key(bench, spec, plan), bench.data.validation[0][:STRUCTURE_IMAGES]
     with clock.phase("measure structure"):
         # Trainings beside it go on: most trials end here, and would keep the others waiting. Ratios decide.
-        loose = replace(plan, hold_training=False)
-        measurement = bench.device.measure(model, loose, bench.data.validation[0][:STRUCTURE_IMAGES])
-    bench.cache.add(measurement.to_json().encode(), "structures", _structure_key(bench, spec, plan))
-    return [measurement]
+        return [_sample(bench, "structures", key, model, replace(plan, hold_training=False), images)]
 
 
 def known_samples(bench: Bench, spec: CompressionSpec, plan: MeasurePlan) -> list[Measurement]:
@@ -75,9 +76,9 @@ def compare_in_turns(
     `behind`: how many times worse its best sample is than the incumbent, which alone decides where that is hopeless.
     Earlier rounds of the two count. With different numbers of threads the two are measured one after the other.
     """
-    turns = turns_plan(plan)
     if behind > hopeless_from(plan):
         return Verdict.CANNOT_WIN, 1 / behind
+    turns = turns_plan(plan)
     key = {
         "structure": _structure(spec),
         "reference": _structure(incumbent.spec),
@@ -122,7 +123,7 @@ def turns_plan(plan: MeasurePlan) -> MeasurePlan:
 
 
 def measure_trained(
-    bench: Bench, spec: CompressionSpec, model: bytes, plan: MeasurePlan, structure: Sequence[Measurement]
+    bench: Bench, model: bytes, plan: MeasurePlan, structure: Sequence[Measurement]
 ) -> Measurement:
     """The best sample of these very bytes; one is taken, and more where it is slower than its structure was."""
     key = _model_key(bench, model, plan, "validation")
@@ -133,9 +134,7 @@ def measure_trained(
         return min(sample.latency_ms for sample in samples) > DISTURBED * expected_ms
 
     while not samples or (is_disturbed() and len(samples) < MAX_SAMPLES):
-        measurement = bench.device.measure(model, plan, bench.data.validation[0])
-        bench.cache.add(measurement.to_json().encode(), "measurements", key)
-        samples.append(measurement)
+        samples.append(_sample(bench, "measurements", key, model, plan, bench.data.validation[0]))
     return min(samples, key=lambda sample: sample.latency_ms)
 
 
@@ -145,9 +144,7 @@ def measure_on_test_images(bench: Bench, model: bytes, plan: MeasurePlan) -> Mea
     samples = _samples(bench, "measurements", key)
     if samples:
         return samples[-1]
-    measurement = bench.device.measure(model, plan, bench.data.test[0])
-    bench.cache.add(measurement.to_json().encode(), "measurements", key)
-    return measurement
+    return _sample(bench, "measurements", key, model, plan, bench.data.test[0])
 
 
 def structure_model(bench: Bench, spec: CompressionSpec) -> bytes:
@@ -156,12 +153,8 @@ def structure_model(bench: Bench, spec: CompressionSpec) -> bytes:
     key = {"structure": structure, "base": bench.base_key, "data": bench.data.key, **conversion_versions()}
     model = bench.cache.get("untrained", key)
     if model is None:
-        quantization = structure["quantization"]
-        calibration = bench.data.calibration() if quantization in CALIBRATED else None
-        weights = inherit(bench.base, spec)
-        job = ConversionJob(spec.architecture(), weights, quantization, spec.ends, calibration)
-        with bench.training_place:  # it takes a core, as a training does
-            model = bench.converter.convert(job)
+        same = replace(spec, quantization=structure["quantization"], parent=None)
+        model = convert_trained(bench, same, inherit(bench.base, spec))
         bench.cache.put(model, "untrained", key)
     return model
 
@@ -188,6 +181,15 @@ def _model_key(bench: Bench, model: bytes, plan: MeasurePlan, images: str) -> di
 
 def _samples(bench: Bench, kind: str, key: dict[str, Any]) -> list[Measurement]:
     return [Measurement.from_json(value.decode()) for value in bench.cache.samples(kind, key)]
+
+
+def _sample(
+    bench: Bench, kind: str, key: dict[str, Any], model: bytes, plan: MeasurePlan, images: NDArray[np.uint8]
+) -> Measurement:
+    """One more measurement, kept beside those that are there."""
+    measurement = bench.device.measure(model, plan, images)
+    bench.cache.add(measurement.to_json().encode(), kind, key)
+    return measurement
 
 
 def _read_round(value: bytes) -> list[Measurement]:

@@ -119,7 +119,6 @@ def _facts(bench: Bench) -> dict[str, Any]:
         "data source": bench.data.source,
         "rule_percent": bench.rule_percent,
         "required_percent": bench.required_percent,
-        "validation_images": len(bench.data.validation[0]),
         "decision_images": int(bench.data.decides.sum()),
         "test_images": len(bench.data.test[0]),
         "environment": vars(bench.device.environment()),

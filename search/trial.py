@@ -8,10 +8,10 @@ from optuna.trial import FrozenTrial
 from compress.spec import CompressionSpec
 from search.accuracy import shortfall_of, stored_accuracy
 from search.bench import Bench
-from search.bounds import best_case_of, gain_to_come, is_better, objective
+from search.bounds import best_case_of, is_better, objective
 from search.candidate import QAT_SHARE, obtain, trained_before
 from search.config import StudyConfig
-from search.lineage import descend, weights_only
+from search.lineage import descend, promised_gain, weights_only
 from search.memory import measured, spec_of
 from search.space import asked_spec
 from search.speed import Incumbent, best_case, compare_in_turns, measure_structure, measure_trained
@@ -41,10 +41,7 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
     trial.set_user_attr("spec", spec.to_dict())
     plan = replace(bench.plan, threads=spec.threads)
     # In the search, a candidate may fall short of the rule by what longer training is going to add.
-    to_come = 0.0
-    if config.finish.candidates and not finalist:
-        known = spec.epochs, spec.all_epochs - spec.epochs
-        to_come = gain_to_come(*known, config.finish.epochs, config.finish.points_per_doubling)
+    to_come = 0.0 if finalist else promised_gain(spec, config.finish)
     incumbent = _incumbent(trial.study, trials, promising=not finalist)
 
     macs = spec.architecture().macs
@@ -77,7 +74,7 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
     candidate = obtain(bench, spec, trial, clock, required_percent, incumbent is not None)
     with clock.phase("measure"):
         bench.progress.phase("measuring")
-        measurement = measure_trained(bench, spec, candidate.model, plan, samples)
+        measurement = measure_trained(bench, candidate.model, plan, samples)
     accuracy = candidate.accuracy
     tell_measurement(trial, measurement)
     shortfall = shortfall_of(accuracy, bench.rule_percent, bench.required_percent)

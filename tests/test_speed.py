@@ -129,10 +129,10 @@ def test_a_meter_keeps_its_long_windows_in_turns() -> None:
 def test_a_trained_model_that_is_slower_than_its_structure_was_is_measured_again(bench: Any) -> None:
     structure = [measured(0.030), measured(0.010)]
     bench.device = Scripted(0.015, 0.0105)
-    assert measure_trained(bench, SPEC, b"trained", PLAN, structure).latency_ms == 0.0105
-    assert measure_trained(bench, SPEC, b"trained", PLAN, structure).latency_ms == 0.0105  # kept
+    assert measure_trained(bench, b"trained", PLAN, structure).latency_ms == 0.0105
+    assert measure_trained(bench, b"trained", PLAN, structure).latency_ms == 0.0105  # kept
     bench.device = Scripted(*[0.02] * MAX_SAMPLES)
-    assert measure_trained(bench, SPEC, b"slow", PLAN, structure).latency_ms == 0.02  # it is slower, and that is that
+    assert measure_trained(bench, b"slow", PLAN, structure).latency_ms == 0.02  # it is slower, and that is that
 
 
 def test_what_is_hopeless_is_not_compared(bench: Any, clock: Any) -> None:
