@@ -1,6 +1,7 @@
 # Everything that a user or CI calls. `make` alone says what there is.
 PYTHON ?= python3
 BIN := .venv/bin
+EXPERIMENT := PYTHONPATH=.:tests/support $(BIN)/python tests/experiments
 
 .PHONY: help run test test-arm64 check bench bench-roads bench-workers training-table qat-table candidates sampler-comparison ablation clean
 
@@ -37,38 +38,38 @@ test: $(BIN)/.installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-arm64: $(BIN)/.installed
-	tests/arm64.sh $(OR_SKIP) $(BIN)/python
+	tests/support/arm64.sh $(OR_SKIP) $(BIN)/python
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 bench: $(BIN)/.installed
-	$(BIN)/python tests/bench.py
+	$(EXPERIMENT)/bench.py
 
 bench-roads: $(BIN)/.installed
-	$(BIN)/python tests/bench_roads.py $(OPTIONS)
+	$(EXPERIMENT)/bench_roads.py $(OPTIONS)
 
 bench-workers: $(BIN)/.installed
-	$(BIN)/python tests/bench_workers.py $(OPTIONS)
+	$(EXPERIMENT)/bench_workers.py $(OPTIONS)
 
 training-table: $(BIN)/.installed
-	$(BIN)/python tests/training_table.py
+	$(EXPERIMENT)/training_table.py
 
 qat-table: $(BIN)/.installed
-	$(BIN)/python tests/qat_table.py
+	$(EXPERIMENT)/qat_table.py
 
 turns: $(BIN)/.installed
-	PYTHONPATH=. $(BIN)/python tests/turns.py $(OPTIONS)
+	$(EXPERIMENT)/turns.py $(OPTIONS)
 
 candidates: $(BIN)/.installed
-	$(BIN)/python tests/candidates.py $(RUNS)
+	$(EXPERIMENT)/candidates.py $(RUNS)
 
 sampler-comparison: $(BIN)/.installed
-	$(BIN)/python tests/sampler_comparison.py $(OPTIONS)
+	$(EXPERIMENT)/sampler_comparison.py $(OPTIONS)
 
 ablation: $(BIN)/.installed
-	$(BIN)/python tests/ablation.py
+	$(EXPERIMENT)/ablation.py
 
 clean:
 	rm -rf .venv runs build

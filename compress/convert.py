@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from compress.architecture import IMAGE_SIZE, Architecture
-from compress.data import Images
+from compress.datasets.dataset import Images
 from compress.errors import CandidateError, one_line
 from compress.network import Weights
 
@@ -118,7 +118,7 @@ def _ctrl_c_ignored() -> Iterator[None]:
 
 def _serve(pipe: Any) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the converter's own lines would tear the progress display
-    from compress import tf as _  # noqa: F401  load TensorFlow before the first job arrives
+    from compress import tensorflow_setup as _  # noqa: F401  load TensorFlow before the first job arrives
 
     while True:
         try:
@@ -134,8 +134,8 @@ def _serve(pipe: Any) -> None:
 def convert(job: ConversionJob) -> bytes:
     """Convert in this very process; see `Converter.convert`."""
     from compress.network import build
-    from compress.quantize import quantization_aware
-    from compress.tf import flatbuffer_utils, keras, tf
+    from compress.quantization import quantization_aware
+    from compress.tensorflow_setup import flatbuffer_utils, keras, tf
 
     # Keras numbers the layers of a process, and their names go into the file: equal jobs must give equal bytes.
     keras.backend.clear_session()

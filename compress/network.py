@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from compress.architecture import CLASSES, IMAGE_SIZE, Architecture, Block
 from compress.errors import UsageError, one_line
-from compress.files import write_at_once
-from compress.tf import keras
+from compress.io import write_at_once
+from compress.tensorflow_setup import keras
 
 Weights = list[NDArray[np.float32]]
 

@@ -3,10 +3,16 @@
 Needs numpy and ai-edge-litert alone; the interpreter is imported on first use.
 """
 
-from edge.device import Device, open_device, open_rig
-from edge.environment import kind_of
+from edge.devices.device import Device, open_device, open_rig
+from edge.devices.local import LocalDevice
+from edge.devices.pool import Pool, calibrate
 from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError, UsageError
-from edge.interpreter import (
+from edge.measuring.environment import kind_of
+from edge.measuring.measurement import DEFINITIONS, Attempt, Environment, Idle, Measurement, Window, merged
+from edge.measuring.plan import PLANS, MeasurePlan, plan_for
+from edge.meters.meter import EstimateMeter, Meter, open_meter
+from edge.meters.readings import Power
+from edge.runtime.tflite import (
     Operator,
     check_header,
     check_model,
@@ -15,12 +21,6 @@ from edge.interpreter import (
     predict,
     read_operators,
 )
-from edge.local import LocalDevice
-from edge.measurement import DEFINITIONS, Attempt, Environment, Idle, Measurement, Window, merged
-from edge.meters.meter import EstimateMeter, Meter, open_meter
-from edge.meters.readings import Power
-from edge.plan import PLANS, MeasurePlan, plan_for
-from edge.pool import Pool, calibrate
 
 __all__ = [
     "DEFINITIONS",

@@ -11,10 +11,10 @@ from edge.errors import EdgeError, InfeasibleError, UsageError
 
 # The module whose main(arguments) runs it and returns the exit code, imported when it is asked for.
 COMMANDS = {
-    "measure": ("edge.measure", "latency, energy and memory of models on this machine"),
-    "serve": ("edge.wire.serve", "run and measure models for a host: the agent"),
-    "check": ("edge.check", "what can be wrong with this machine, and with a meter"),
-    "simulate-meter": ("edge.meters.simulator", "a Smart Power 2 to try a set-up with"),
+    "measure": ("edge.commands.measure", "latency, energy and memory of models on this machine"),
+    "serve": ("edge.remote.server", "run and measure models for a host: the agent"),
+    "check": ("edge.diagnostics", "what can be wrong with this machine, and with a meter"),
+    "simulate-meter": ("edge.meters.simulator.command", "a Smart Power 2 to try a set-up with"),
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from compress.files import write_at_once
+from compress.io import write_at_once
 
 FORMAT = 2
 """The first one, of thrones 0.1.0, had no first line."""

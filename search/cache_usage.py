@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.versions import TRAINING_VERSION, conversion_versions, training_versions
-from edge.environment import kind_of, read_environment
+from edge.measuring.environment import kind_of, read_environment
 from search.cache import Cache, Entry
 
 MEANINGS = {

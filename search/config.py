@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from compress.errors import UsageError
 from compress.spec import ENDS, PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
-from edge.plan import PLANS
+from edge.measuring.plan import PLANS
 from search.places import located
 
 if sys.version_info >= (3, 11):
@@ -176,7 +176,7 @@ class Grid(_Section):
 
 
 class Rehearsal(_Section):
-    """Nothing is trained or converted; see `search.rehearsal`. train_s: what a training is pretended to take."""
+    """Nothing is trained or converted; see `search.runner.dry_run`. train_s: what a training is pretended to take."""
 
     train_s: float = Field(default=20.0, ge=0)
 
@@ -199,7 +199,7 @@ class StudyConfig(_Section):
 
     `base`: the .npz of the unpruned network, of `thrones import` or `pretrain`; None: the one that suits `data`.
     `otherwise`: the study file, beside this one, to run where CIFAR-10 is not at hand and cannot be downloaded.
-    `storage`: a URL (see `search.storages`); None: one SQLite file in `folder`. `artifacts`: a folder or s3://BUCKET;
+    `storage`: a URL (see `search.storage.open`); None: one SQLite file in `folder`. `artifacts`: a folder or s3://BUCKET;
     None: in `folder`. `device`: one URL, or several boards of one kind.
     """
 

@@ -26,11 +26,11 @@ settings.load_profile("thrones")
 def _any_speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine must not make a study that several tests share one of another machine."""
     if request.module.__name__ != "test_speed":
-        monkeypatch.setattr("search.calibration.TOLERANCE", ANY_SPEED)
+        monkeypatch.setattr("search.candidate.calibration.TOLERANCE", ANY_SPEED)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--device URL`: see tests/test_edge_device_url.py."""
+    """`--device URL`: see tests/edge/test_device_url.py."""
     parser.addoption("--device", metavar="URL", help="run the contract of every device against this one, too")
 
 

@@ -4,9 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from paths import ROOT
+
 import compress
 
-ROOT = Path(__file__).parents[1]
 BLOCK = """
 import sys
 
@@ -26,14 +27,15 @@ def _import(modules: list[str], blocked: list[str]) -> None:
 
 
 def test_specs_architectures_and_data_need_no_tensorflow() -> None:
-    light = ["spec", "architecture", "data", "audit", "errors"]
+    light = ["spec", "architecture", "datasets.dataset", "audit", "errors"]
     _import([f"compress.{name}" for name in light], ["tensorflow", "tf_keras", "keras"])
 
 
 def test_compress_knows_neither_search_nor_devices() -> None:
     folder = Path(compress.__path__[0])
-    modules = sorted(f"compress.{path.stem}" for path in folder.glob("[a-z]*.py"))
-    assert "compress.train" in modules
+    paths = [path.relative_to(folder).with_suffix("") for path in folder.rglob("[a-z]*.py")]
+    modules = sorted(".".join(("compress", *path.parts)) for path in paths)
+    assert "compress.training.train" in modules
     _import(
         ["compress", *modules], ["optuna", "rpyc", "search", "edge", "ai_edge_litert", "psutil", "serial"]
     )

@@ -3,13 +3,13 @@
 import re
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 from typer.main import get_command
 
-from search.cli import app
+from search.cli.app import app
 from search.config import StudyConfig, load_config
 
 if sys.version_info >= (3, 11):
@@ -17,7 +17,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 LINES = [line.split("#")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]

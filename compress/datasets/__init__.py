@@ -1,0 +1,1 @@
+"""Image data sets: CIFAR-10, digits, own images."""

@@ -1,0 +1,1 @@
+"""Reads networks that were made elsewhere."""

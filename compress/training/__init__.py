@@ -1,0 +1,1 @@
+"""Trains networks: fine-tuning, distillation, the unpruned base."""

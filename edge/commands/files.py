@@ -1,0 +1,69 @@
+"""The files that a user names on the command line: models and images."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.comparison import Images, Labelled
+from edge.errors import InfeasibleError, UsageError, one_line
+from edge.runtime.tflite import check_header, check_images
+
+
+def read_model(path: Path) -> bytes:
+    """A .tflite or .onnx file's bytes. Raises UsageError without the file, InfeasibleError when it is another kind."""
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read model {path} ({error.strerror}): give a .tflite or .onnx file") from error
+    try:
+        check_header(model)
+    except InfeasibleError as error:
+        raise InfeasibleError(f"{path}: {error}") from error
+    return model
+
+
+def read_images(path: Path) -> Images:
+    """The images of an .npz: x uint8 (N, 32, 32, 3); y, if there, N labels; x_train and y_train, if there, the like.
+
+    Raises UsageError for a file that cannot be read or holds something else.
+    """
+    arrays = _load_arrays(path)
+    if "x" not in arrays:
+        raise UsageError(f"{path} holds no array x: save one with numpy.savez(FILE, x=images, y=labels)")
+    images, labels = _pair(path, arrays, "x", "y")
+    training: Labelled | None = None
+    if "x_train" in arrays and "y_train" in arrays:
+        inputs, targets = _pair(path, arrays, "x_train", "y_train")
+        training = None if targets is None else (inputs, targets)
+    return Images(images, labels, training)
+
+
+def _pair(
+    path: Path, arrays: dict[str, NDArray[Any]], x: str, y: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    images, labels = arrays[x], arrays.get(y)
+    try:
+        check_images(images)
+    except UsageError as error:
+        raise UsageError(f"{path}: {x}: {error}") from error
+    if labels is not None and (labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer)):
+        raise UsageError(f"{path}: {y} is {labels.dtype} {labels.shape}; {len(images)} integers are needed")
+    return images, labels
+
+
+def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {}
+        with loaded as archive:
+            return {name: archive[name] for name in ("x", "y", "x_train", "y_train") if name in archive}
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise UsageError(f"cannot read images {path} ({reason}): give a .npz file") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"{path} is no .npz file ({one_line(error)}): save one with numpy.savez") from error

@@ -1,0 +1,1 @@
+"""The devices that measure: this host, a fake one, a pool."""

@@ -1,0 +1,1 @@
+"""Measures one model: the protocol, timing, attempts, the result."""

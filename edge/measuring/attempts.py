@@ -1,0 +1,85 @@
+"""One measurement from its first attempt to a verdict, the same for a device here and one behind a wire."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from edge.errors import InvalidMeasurementError
+from edge.measuring.environment import throttling_now
+from edge.measuring.measurement import Attempt, Measurement
+from edge.measuring.plan import MeasurePlan
+from edge.meters.meter import Meter
+
+RESTLESS = 1.25
+"""A meter that looks at a quarter of each second cannot average what comes and goes; a Pi's housekeeping is less."""
+
+
+def measure_until_believed(
+    attempt: Callable[[], list[Measurement]], plan: MeasurePlan, sleep: Callable[[float], object]
+) -> list[Measurement]:
+    """Attempts until one has no fault in any of its measurements, with the rejected ones kept in each of them.
+
+    Raises InvalidMeasurementError when the plan's last attempt cannot be believed either, and what `attempt` raises.
+    """
+    rejected: list[list[Attempt]] = []
+    while True:
+        try:
+            measurements = attempt()
+        except InvalidMeasurementError as error:
+            fault = str(error)
+            rejected.append([Attempt(fault)])
+        else:
+            faults = [found for found in map(find_fault, measurements) if found is not None]
+            if not faults:
+                return [
+                    replace(measurement, rejected=tuple(each[min(number, len(each) - 1)] for each in rejected))
+                    for number, measurement in enumerate(measurements)
+                ]
+            fault = faults[0]
+            rejected.append([Attempt(fault, measurement.windows) for measurement in measurements])
+        if len(rejected) == plan.attempts:
+            raise InvalidMeasurementError(f"{fault} ({plan.attempts} attempts)")
+        sleep(plan.pause_s)
+
+
+def find_fault(measurement: Measurement) -> str | None:
+    """Why a measurement cannot be believed, with the remedy; None when it can."""
+    throttling = throttling_now(measurement.environment.throttled)
+    if throttling:
+        return f"the processor is held back ({', '.join(throttling)}): let it cool down or use a stronger supply"
+    idle = measurement.idle
+    if idle is not None and idle.power_w and idle.max_power_w and idle.max_power_w > RESTLESS * idle.power_w:
+        return (
+            f"the device was not at rest before: {idle.max_power_w:.2f} W at most, {idle.power_w:.2f} W on average, "
+            f"the limit is {RESTLESS:g} times that: end what else runs there"
+        )
+    limit = measurement.plan.max_spread
+    if measurement.spread > limit:
+        return (
+            f"the windows' mean latencies spread over {measurement.spread:.0%} of their median, "
+            f"the limit is {limit:.0%}: close other programs or raise the plan's max_spread"
+        )
+    return None
+
+
+def weigh(measurement: Measurement, meter: Meter, ahead_s: float = 0.0, uncertain_s: float = 0.0) -> Measurement:
+    """The measurement with the meter's power in every window and in the rest before them.
+
+    `ahead_s`: how far the meter's clock is ahead of the device's, known to +- `uncertain_s`, which is cut off both
+    ends. Raises InvalidMeasurementError where readings are missing and UnavailableError when the meter is gone.
+    """
+
+    def power(start_s: float, end_s: float) -> tuple[float, float]:
+        found = meter.power(start_s + ahead_s + uncertain_s, end_s + ahead_s - uncertain_s)
+        return found.mean_w, found.max_w
+
+    windows = []
+    for window in measurement.windows:
+        mean_w, max_w = power(window.start_s, window.end_s)
+        windows.append(replace(window, power_w=mean_w, max_power_w=max_w))
+    idle = measurement.idle
+    if idle is not None:
+        mean_w, max_w = power(idle.start_s, idle.end_s)
+        idle = replace(idle, power_w=mean_w, max_power_w=max_w)
+    return replace(
+        measurement, windows=tuple(windows), idle=idle, meter=meter.url, estimated=meter.estimated
+    )

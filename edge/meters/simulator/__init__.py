@@ -1,0 +1,1 @@
+"""A Smart Power 2 to try a set-up with."""

@@ -1,0 +1,1 @@
+"""A device behind a network: agent, client and connection."""

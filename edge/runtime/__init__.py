@@ -1,0 +1,1 @@
+"""Runs one model: TensorFlow Lite or ONNX, and the pixels it takes."""

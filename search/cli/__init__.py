@@ -1,0 +1,1 @@
+"""The `thrones` command: one file for each group of commands."""

@@ -1,0 +1,1 @@
+"""optuna-dashboard on a study, with notes and charts."""

@@ -1,0 +1,1 @@
+"""Shows what a study found: tables, charts, pages."""

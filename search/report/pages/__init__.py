@@ -1,0 +1,1 @@
+"""The study's page and the pages of its trials, as HTML."""

@@ -1,0 +1,1 @@
+"""Keeps studies, trials and artifacts."""

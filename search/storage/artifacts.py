@@ -1,0 +1,180 @@
+"""Where a study's models and raw windows are kept: a folder, or a bucket of S3; the study itself says where."""
+
+import io
+import os
+import platform
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+
+from compress.errors import UsageError, one_line
+from search.config import StudyConfig
+from search.storage.open import is_there
+from search.storage.study_state import load_study
+
+ArtifactStore = FileSystemArtifactStore | Boto3ArtifactStore
+PLACE = "artifacts"
+"""The study's attribute with the place of its artifacts: {"place": ..., "host": ..., "probe": ...}."""
+MODEL = "artifact model.tflite"
+"""A trial's attribute with the id of its model."""
+ONE_FOR_ALL = "--artifacts with a folder that they share, or s3://BUCKET"
+
+
+def open_artifacts(config: StudyConfig) -> ArtifactStore:
+    """Where the study's models and raw windows are kept. Raises UsageError as `place_of` and `artifacts_at` do."""
+    return artifacts_at(place_of(_begun(config), config))
+
+
+def place_of(study: optuna.Study | None, config: StudyConfig) -> str:
+    """The folder or bucket of a study's artifacts: the one that is named, the study folder's own, or the stored one.
+
+    The study's own folder comes before the stored place, so that a moved runs folder goes on working. Raises UsageError
+    where the place that is named, or else both of them, do not hold the study's probe. Without a probe, in a study that
+    is yet to begin (None) or that a former version began, the place is taken unseen.
+    """
+    own = str(config.folder / "artifacts")
+    stored = None if study is None else study.user_attrs.get(PLACE)
+    if stored is None:
+        return config.artifacts or own
+    for place in [config.artifacts] if config.artifacts else [own, stored["place"]]:
+        if _holds(place, stored["probe"]):
+            return place
+    kept, here = _told(stored["place"], stored["host"]), platform.node()
+    if config.artifacts:
+        raise UsageError(
+            f"artifacts {_told(config.artifacts, here)} do not hold the models of {config.name}, which are kept in "
+            f"{kept}; copy them there first, or give all hosts one place: {ONE_FOR_ALL}"
+        )
+    raise UsageError(
+        f"the models of {config.name} are kept in {kept}, where {here} cannot read them; copy them to one place for "
+        f"all hosts and name it: {ONE_FOR_ALL}"
+    )
+
+
+def check_place(config: StudyConfig) -> None:
+    """Find out, before any work is done, whether a study's artifacts can be read and written from here.
+
+    Raises UsageError as `place_of`, for a place that cannot be written, and for one without the latest model of a
+    study that a former version began.
+    """
+    _checked(_begun(config), config)
+
+
+def _begun(config: StudyConfig) -> optuna.Study | None:
+    return load_study(config) if is_there(config) else None
+
+
+def _checked(study: optuna.Study | None, config: StudyConfig) -> str:
+    place = place_of(study, config)
+    here = _told(place, platform.node())
+    if study is not None and PLACE not in study.user_attrs:
+        models = [trial.user_attrs[MODEL] for trial in study.get_trials(deepcopy=False) if MODEL in trial.user_attrs]
+        if models and not _holds(place, models[-1]):
+            raise UsageError(
+                f"{here} lacks the latest model of {config.name}, artifact {models[-1]}; name where the study's models "
+                "are with --artifacts"
+            )
+    try:
+        store = artifacts_at(place)
+        probe = write_probe(store)
+        with suppress(Exception):  # who may write into a bucket may not be allowed to remove
+            store.remove(probe)
+    except Exception as error:
+        if not (isinstance(error, OSError) or is_of_s3(error)):
+            raise
+        reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
+        raise UsageError(
+            f"artifacts {here} cannot be written ({reason}), and the models of {config.name} go there; give all hosts "
+            f"one place that they may write: {ONE_FOR_ALL}"
+        ) from error
+    return place
+
+
+def settle(study: optuna.Study, config: StudyConfig) -> None:
+    """Have the study say where its artifacts are, for all who join it or read it later; also where they have moved to.
+
+    Raises UsageError as `check_place`.
+    """
+    place, stored = _checked(study, config), study.user_attrs.get(PLACE)
+    probe = stored["probe"] if stored else write_probe(artifacts_at(place))
+    if stored != place_with(place, probe):
+        study.set_user_attr(PLACE, place_with(place, probe))
+
+
+def place_with(place: str, probe: str) -> dict[str, Any]:
+    """What a study stores of the place that holds this probe."""
+    if place.startswith("s3://"):
+        return {"place": place, "host": None, "probe": probe}
+    return {"place": os.path.abspath(place), "host": platform.node(), "probe": probe}
+
+
+def write_probe(store: ArtifactStore) -> str:
+    """A new small artifact by which the place is known again, since its name is never given twice; that name."""
+    probe = f"thrones-probe-{uuid.uuid4().hex}"
+    store.write(probe, io.BytesIO(b"By this file thrones sees that a study's models are in this place.\n"))
+    return probe
+
+
+def _holds(place: str, artifact: str) -> bool:
+    """Whether the artifact can be read there; a missing folder is not made. Raises UsageError for a faulty bucket."""
+    if "://" not in place and not Path(place).is_dir():
+        return False
+    try:
+        with artifacts_at(place).open_reader(artifact) as file:
+            file.read()
+    except (ArtifactNotFound, OSError):
+        return False
+    except Exception as error:
+        if not is_of_s3(error):
+            raise
+        raise UsageError(f"artifacts {place}: {one_line(error)}; check boto3's own settings") from error
+    return True
+
+
+def _told(place: str, host: str | None) -> str:
+    return place if place.startswith("s3://") else f"{os.path.abspath(place)} on {host}"
+
+
+def artifacts_at(place: str) -> ArtifactStore:
+    """The store in a folder, or s3://BUCKET by boto3's own settings. Raises UsageError for another URL."""
+    if not place.startswith("s3://"):
+        if "://" in place:
+            raise UsageError(f"artifacts {place!r}: wanted a folder or s3://BUCKET")
+        Path(place).mkdir(parents=True, exist_ok=True)
+        return FileSystemArtifactStore(place)
+    bucket, _, rest = place.removeprefix("s3://").partition("/")
+    if not bucket or rest:
+        raise UsageError(f"artifacts {place!r}: wanted s3://BUCKET, without a path; a bucket holds many studies")
+    try:
+        store = Boto3ArtifactStore(bucket)
+    except ImportError as error:
+        raise UsageError(f"artifacts {place}: boto3 is not installed; pip install 'thrones[s3]'") from error
+    try:
+        store.client.head_bucket(Bucket=bucket)
+    except Exception as error:
+        if not is_of_s3(error):
+            raise
+        if "(403)" not in str(error):  # who may not ask for the bucket may yet read and write in it
+            remedy = "check the bucket's name and boto3's own settings"
+            raise UsageError(f"artifacts {place}: {one_line(error)}; {remedy}") from error
+    return store
+
+
+def is_of_s3(error: Exception) -> bool:
+    """Whether boto3 has raised it, which need not be installed."""
+    return type(error).__module__.partition(".")[0] in ("boto3", "botocore")
+
+
+def read_artifact(config: StudyConfig, artifact: str) -> bytes:
+    """A stored artifact. Raises UsageError when it is not there, and as `open_artifacts`."""
+    place = place_of(_begun(config), config)
+    try:
+        with artifacts_at(place).open_reader(artifact) as file:
+            return file.read()
+    except ArtifactNotFound as error:
+        raise UsageError(f"{place}/{artifact} is gone; name where the study's models are with --artifacts") from error

@@ -1,0 +1,1 @@
+"""The milestones: tables, slides, replay, zips and their check."""

@@ -1,0 +1,1 @@
+"""Checks a submission as the organisers would."""

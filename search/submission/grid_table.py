@@ -1,0 +1,216 @@
+"""Tables 1 and 2 out of a grid study's storage: rows, what is missing of them, and the files they become."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from compress.errors import UsageError
+from compress.io import write_at_once
+from compress.spec import PRUNED_LAYERS, CompressionSpec
+from edge import Measurement
+from search.config import StudyConfig, load_config, overlaid
+from search.report.export import nameless
+from search.report.formatting import counted
+from search.storage.open import is_there, shown, storage_url
+from search.storage.study_state import load_study
+from search.strategy.search_space import grid_params, row_of, stands
+from search.submission.slides.deck import Deck, write_deck
+from search.submission.tables.render import csv_text, markdown, notes
+from search.submission.tables.rows import Key, Row
+
+FILES = ("table.md", "table.csv", "results.json")
+COMPARABLE = ("kind of board", "meter", "base", "data", "measure", "training", "seed", "grid")
+"""What Table 1 must have in common with Table 2 for the two to be compared."""
+
+
+@dataclass(frozen=True)
+class GridTable:
+    """A grid study, read once.
+
+    rows: its whole rows by format, fraction and epochs, their raw windows in `measurements`. float_rows: Table 1's,
+    which Table 2 is compared with. missing: the rows that are not there yet. left_out: what is, and is not shown.
+    """
+
+    config: StudyConfig
+    rows: tuple[Row, ...]
+    measurements: Mapping[Key, Measurement]
+    float_rows: tuple[Row, ...]
+    facts: tuple[str, ...]
+    missing: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def milestone(self) -> str:
+        """m1 or m2."""
+        return milestone_of(self.config)
+
+    @property
+    def title(self) -> str:
+        """Table 1 or Table 2, and the study's name."""
+        return f"Table {self.milestone[1]} ({self.config.name})"
+
+    def deck(self, team: str, members: str) -> Deck:
+        """What its slides are made of."""
+        return Deck(self.milestone, team, members, self.rows, self.float_rows, self.facts)
+
+
+def milestone_of(config: StudyConfig) -> str:
+    """m1 for a grid of float networks, m2 for one with dynamic quantization. Raises UsageError for a search."""
+    if config.grid is None:
+        raise UsageError(f"{config.name} is a search and no grid; Tables 1 and 2 are of studies with [grid]: m1, m2")
+    return config.grid.milestone
+
+
+def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTable:
+    """What a grid study has found so far; `first`: that of Table 1, to compare Table 2 with.
+
+    Raises UsageError where there is no whole row yet.
+    """
+    milestone, study = milestone_of(config), load_study(config)
+    rows, measurements, others = _whole(study, config)
+    if not rows:
+        raise UsageError(f"{shown(storage_url(config))} has no whole row yet; go on with `thrones run {config.name}`")
+    left_out = [f"{counted(others, 'row')} of an earlier grid, or twice there: not shown"] * (others > 0)
+    float_rows = [row for row in rows if row.quantization == "float32"] if milestone == "m2" else []
+    if milestone == "m2" and first is not None and is_there(first):
+        other = load_study(first)
+        told = _unlike(study, other)
+        if told:
+            left_out.append(f"Table 1 is not compared with: {told}")
+        else:
+            there = {row.key for row in float_rows}
+            float_rows += [row for row in _whole(other, first)[0] if row.key not in there]
+    wanted = grid_params(config.grid) if config.grid else []
+    missing = [
+        f"fraction {row['fraction']:g} with {counted(row['epochs'], 'epoch')}, {row['quantization']}"
+        for row in wanted
+        if (row["fraction"], row["epochs"], row["quantization"]) not in measurements
+    ]
+    facts = _facts(study, config, next(iter(measurements.values())))
+    return GridTable(config, tuple(rows), measurements, tuple(float_rows), facts, tuple(missing), tuple(left_out))
+
+
+def first_of(config: StudyConfig, path: Path) -> StudyConfig | None:
+    """The study of Table 1 that lies beside Table 2's file, in the same storage; None where there is none."""
+    first = path.with_name("m1.toml")
+    if first == path or not first.exists():
+        return None
+    return overlaid(load_config(first, config.folder.parent), storage=config.storage, artifacts=config.artifacts)
+
+
+def write_tables(folder: Path, table: GridTable, study_file: str, team: str = "–", members: str = "–") -> list[Path]:
+    """Write the table as Markdown, CSV and slides, and every row's raw windows; the files that were written."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file; name a folder")
+    made = f"Made by `thrones run {study_file}`, then `thrones table {table.config.name}`."
+    texts = (
+        markdown(table.title, table.rows, [*table.facts, *notes(table.rows), made]),
+        csv_text(table.rows),
+        to_json(table.rows, table.measurements),
+    )
+    for name, text in zip(FILES, texts, strict=True):
+        write_at_once(folder / name, text.encode())
+    slides = folder / f"{table.milestone.upper()}.pptx"
+    write_deck(slides, table.deck(team, members))
+    return [*(folder / name for name in FILES), slides]
+
+
+def to_json(rows: Sequence[Row], measured: Mapping[Key, Measurement]) -> str:
+    """Every row's setting, accuracy and raw windows, without what names a machine; `from_json` gives the rows again."""
+    raw = [
+        {
+            "fraction": row.fraction,
+            "epochs": row.epochs,
+            "quantization": row.quantization,
+            "test_accuracy_percent": row.test_accuracy_percent,
+            "measurement": json.loads(nameless(measured[row.key]).to_json()),
+        }
+        for row in rows
+    ]
+    return json.dumps({"rows": raw}, indent=1, allow_nan=False) + "\n"
+
+
+def from_json(text: str) -> list[Row]:
+    """The rows again, every figure derived anew from the raw windows. Raises UsageError for anything else."""
+    try:
+        return [
+            row_from(
+                CompressionSpec(
+                    fractions=(each["fraction"],) * PRUNED_LAYERS,
+                    epochs=each["epochs"],
+                    quantization=each["quantization"],
+                ),
+                each["test_accuracy_percent"],
+                Measurement.from_dict(each["measurement"]),
+            )
+            for each in json.loads(text)["rows"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"no stored table ({type(error).__name__}: {error}); run `thrones table` again") from error
+
+
+def least_passes(text: str) -> int:
+    """How many whole passes over the test set each row's measurement made at least, of what `from_json` takes."""
+    return min((each["measurement"]["plan"]["passes"] for each in json.loads(text)["rows"]), default=0)
+
+
+def _whole(study: optuna.Study, config: StudyConfig) -> tuple[list[Row], dict[Key, Measurement], int]:
+    """The rows that the grid asks for now, each of one trial, with their raw windows; how many others are whole."""
+    trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    wanted = grid_params(config.grid) if config.grid else []
+    found: dict[Key, tuple[Row, Measurement]] = {}
+    for trial in trials:
+        if config.grid is not None and row_of(trial) in wanted and stands(trial, config, config.grid):
+            about = trial.user_attrs
+            measured = Measurement.from_dict(about["measurement"])
+            spec = CompressionSpec.from_dict(about["spec"])
+            made = row_from(spec, about["test_accuracy_percent"], measured)
+            found.setdefault(made.key, (made, measured))
+    rows = sorted((row for row, _ in found.values()), key=lambda row: (row.quantization, row.fraction, row.epochs))
+    return rows, {key: measured for key, (_, measured) in found.items()}, len(trials) - len(found)
+
+
+def _unlike(study: optuna.Study, first: optuna.Study) -> str:
+    """What two grids do not have in common, in words; empty where they can be compared."""
+    ours, theirs = (each.user_attrs.get("identity", {}) for each in (study, first))
+    for key in COMPARABLE:
+        if ours.get(key) != theirs.get(key):
+            return f"it was made with another {key}"
+    return ""
+
+
+def row_from(spec: CompressionSpec, test_accuracy_percent: float, measured: Measurement) -> Row:
+    """A row from the specification of the same fraction in every layer, and what was measured of its model."""
+    shape = spec.architecture()
+    return Row(
+        fraction=spec.fractions[0],
+        epochs=spec.all_epochs,
+        quantization=spec.quantization,
+        test_accuracy_percent=test_accuracy_percent,
+        peak_memory_mb=measured.peak_memory_mb,
+        latency_ms=measured.latency_ms,
+        max_power_w=measured.max_power_w,
+        energy_mj=measured.energy_mj,
+        estimated=measured.estimated,
+        model_bytes=measured.model_bytes,
+        parameters=shape.parameters,
+        macs=shape.macs,
+    )
+
+
+def _facts(study: optuna.Study, config: StudyConfig, first: Measurement) -> tuple[str, ...]:
+    where, plan = first.environment, first.plan
+    meter = f"{first.meter}, a constant: power and energy are estimates" if first.estimated else first.meter
+    passes = f"at least {plan.passes} whole pass{'es' * (plan.passes != 1)} over the test set" if plan.passes else ""
+    windows = f"{plan.windows} windows of {plan.window_s:g} s or more"
+    return (
+        f"Device: {where.cpu}, {where.os}; {where.runtime}, {plan.threads} thread{'s' * (plan.threads != 1)}",
+        f"Meter: {meter}",
+        f"Measured by plan {plan.name}: {', '.join(filter(None, [windows, passes]))}; median of the windows",
+        f"Data: {study.user_attrs.get('data', config.data)}; fine-tuned at a learning rate of "
+        f"{config.training.learning_rate:g}; more epochs go on from fewer, each leg with its own cosine decay and a "
+        "lower rate",
+    )

@@ -1,0 +1,203 @@
+"""Native scatter charts of accuracy against latency, memory or energy: series by epochs, points by fraction."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pptx.chart.data import XyChartData
+from pptx.dml.color import RGBColor
+from pptx.enum.chart import XL_AXIS_CROSSES, XL_CHART_TYPE, XL_LABEL_POSITION, XL_LEGEND_POSITION, XL_MARKER_STYLE
+from pptx.enum.dml import MSO_LINE_DASH_STYLE
+from pptx.oxml.ns import qn
+from pptx.oxml.xmlchemy import OxmlElement
+from pptx.util import Pt
+
+from search.report.formatting import counted
+from search.submission.slides.layout import FONT, INK, SOFT, Box
+from search.submission.tables.insights import KEEP_PERCENT
+from search.submission.tables.render import EST
+from search.submission.tables.rows import Row
+
+LOG_FROM = 10.0
+"""Where the largest value is more than so many times the smallest, the axis is logarithmic."""
+
+COLOURS = tuple(map(RGBColor.from_string, ("E07B39", "2A6EBB", "2E8B57", "8E44AD", "B8860B", "C0392B")))
+MARKERS = (XL_MARKER_STYLE.TRIANGLE, XL_MARKER_STYLE.CIRCLE, XL_MARKER_STYLE.SQUARE)
+GRID = RGBColor(0xD9, 0xDE, 0xE5)
+LABEL_WIDTH, LABEL_HEIGHT = 0.1, 0.08
+"""Shares of the axes; labels nearer to each other than that would overlap."""
+
+
+class Quantity(NamedTuple):
+    """What stands on the horizontal axis."""
+
+    title: str
+    get: Callable[[Row], float | None]
+    power: bool = False
+
+
+QUANTITIES = (
+    Quantity("latency for one image [ms]", lambda row: row.latency_ms),
+    Quantity("peak memory [MB]", lambda row: row.peak_memory_mb),
+    Quantity("energy for one image [mJ]", lambda row: row.energy_mj, power=True),
+)
+
+
+class Group(NamedTuple):
+    """The points of one colour; `beside`: of the models that the others are compared with."""
+
+    name: str
+    rows: list[Row]
+    beside: bool = False
+
+
+class Axis(NamedTuple):
+    """Limits, the distance of the marks (None: powers of ten), and how the marks are written."""
+
+    low: float
+    high: float
+    step: float | None
+    number_format: str
+
+
+def quantities(rows: Sequence[Row]) -> list[Quantity]:
+    """Those of QUANTITIES that `rows` have; energy is left out where none is known or estimates are mixed in."""
+    energies = [row for row in rows if row.energy_mj]
+    alike = len({row.estimated for row in energies}) == 1
+    return [quantity for quantity in QUANTITIES if not quantity.power or (energies and alike)]
+
+
+def series(rows: Sequence[Row], beside: Sequence[Row] = ()) -> list[Group]:
+    """The rows by fine-tune epochs, the unpruned base among those with none.
+
+    beside: float rows that quantized ones are compared with; those with the most epochs become one group more.
+    """
+    groups = [
+        Group(counted(epochs, "epoch"), [row for row in rows if row.epochs == epochs])
+        for epochs in sorted({row.epochs for row in rows})
+    ]
+    most = max((row.epochs for row in beside), default=0)
+    floats = [row for row in beside if row.epochs == most]
+    return groups + [Group(f"float32, {counted(most, 'epoch')}", floats, beside=True)] * bool(floats)
+
+
+def axis(values: Sequence[float]) -> Axis:
+    """Round limits around `values`: by decades where they span more than LOG_FROM, else linear."""
+    low, high = min(values), max(values)
+    if low > 0 and high / low > LOG_FROM:
+        return Axis(_round_down(low / 1.1), _round_up(high * 1.1), None, "General")  # no point on the frame
+    spread = (high - low) or abs(high) / 10 or 1.0
+    step = _round_up(spread / 4)
+    first, last = math.floor((low - spread / 20) / step) * step, math.ceil((high + spread / 20) / step) * step
+    decimals = max(0, -math.floor(math.log10(step)))
+    return Axis(max(first, 0.0), last, step, "0" + "." * (decimals > 0) + "0" * decimals)
+
+
+def add_scatter(slide: Any, box: Box, quantity: Quantity, groups: Sequence[Group]) -> None:
+    """One native chart: test accuracy against `quantity`, and the accuracy to be kept as a dashed line."""
+    known = [group._replace(rows=[row for row in group.rows if quantity.get(row) is not None]) for group in groups]
+    known = [group for group in known if group.rows]
+    rows = [row for group in known for row in group.rows]
+    across = axis([value for row in rows if (value := quantity.get(row)) is not None])
+    chart = slide.shapes.add_chart(XL_CHART_TYPE.XY_SCATTER, *box.place, _chart_data(quantity, known, across)).chart
+    estimated = quantity.power and any(row.estimated for row in rows)
+    _dress_axis(chart.category_axis, across, quantity.title + EST * estimated)
+    _dress_axis(chart.value_axis, Axis(0, 100, 20, "0"), "test accuracy [%]")
+    chart.font.name, chart.font.size, chart.font.color.rgb = FONT, Pt(10), INK
+    chart.has_title, chart.has_legend = False, True
+    chart.legend.position, chart.legend.include_in_layout = XL_LEGEND_POSITION.BOTTOM, False
+    _dress_series(chart, known)
+    _label_points(chart, known, quantity, across)
+
+
+def _chart_data(quantity: Quantity, groups: Sequence[Group], across: Axis) -> XyChartData:
+    data = XyChartData()
+    for group in groups:
+        points = data.add_series(group.name)
+        # Twice where it stands alone: LibreOffice does not draw a series of a single point.
+        for row in group.rows * (2 if len(group.rows) == 1 else 1):
+            points.add_data_point(quantity.get(row), row.test_accuracy_percent)
+    rule = data.add_series(f"{KEEP_PERCENT:g} % rule")
+    for x in (across.low, across.high):
+        rule.add_data_point(x, KEEP_PERCENT)
+    return data
+
+
+def _dress_axis(shown: Any, limits: Axis, title: str) -> None:
+    shown.minimum_scale, shown.maximum_scale = limits.low, limits.high
+    shown.crosses = XL_AXIS_CROSSES.MINIMUM  # automatically: at 1, in the middle of a logarithmic axis
+    shown.has_major_gridlines = True
+    shown.major_gridlines.format.line.color.rgb = GRID
+    shown.format.line.color.rgb = SOFT
+    shown.tick_labels.number_format, shown.tick_labels.number_format_is_linked = limits.number_format, False
+    if limits.step:
+        shown.major_unit = limits.step
+    else:
+        base = OxmlElement("c:logBase")  # python-pptx has no logarithmic axes
+        base.set("val", "10")
+        shown._element.find(qn("c:scaling")).insert(0, base)
+    shown.has_title = True
+    paragraph = shown.axis_title.text_frame.paragraphs[0]
+    run = paragraph.add_run()
+    run.text = title
+    run.font.size, run.font.bold, run.font.name, run.font.color.rgb = Pt(11), False, FONT, INK
+
+
+def _dress_series(chart: Any, groups: Sequence[Group]) -> None:
+    *shown, rule = chart.plots[0].series
+    for number, (line, group) in enumerate(zip(shown, groups, strict=True)):
+        line.format.line.fill.background()
+        line.marker.size = 8
+        line.marker.style = XL_MARKER_STYLE.DIAMOND if group.beside else MARKERS[number % len(MARKERS)]
+        colour = SOFT if group.beside else COLOURS[number % len(COLOURS)]
+        line.marker.format.line.color.rgb = colour
+        line.marker.format.fill.solid()
+        line.marker.format.fill.fore_color.rgb = colour
+    rule.marker.style = XL_MARKER_STYLE.NONE
+    rule.format.line.color.rgb, rule.format.line.width = SOFT, Pt(1.25)
+    rule.format.line.dash_style = MSO_LINE_DASH_STYLE.DASH
+
+
+def _label_points(chart: Any, groups: Sequence[Group], quantity: Quantity, across: Axis) -> None:
+    """The fraction at the base and at the points with the most epochs, above or below, where it hides no other."""
+    own = [group for group in groups if not group.beside]
+    places = [
+        (_share(across, quantity.get(row) or 0.0), number, point, row)
+        for number, group in enumerate(own)
+        for point, row in enumerate(group.rows)
+        if group == own[-1] or not row.fraction
+    ]
+    taken: list[tuple[float, float]] = []
+    for share, number, point, row in sorted(places, key=lambda place: place[0]):
+        for side, distance in ((XL_LABEL_POSITION.ABOVE, 0.08), (XL_LABEL_POSITION.BELOW, -0.08)):
+            height = row.test_accuracy_percent / 100 + distance
+            if all(abs(share - x) > LABEL_WIDTH or abs(height - y) > LABEL_HEIGHT for x, y in taken):
+                taken.append((share, height))
+                _label_point(chart.plots[0].series[number].points[point].data_label, f"{row.fraction:g}", side)
+                break
+
+
+def _label_point(label: Any, text: str, side: Any) -> None:
+    run = label.text_frame.paragraphs[0].add_run()
+    run.text = text
+    run.font.size, run.font.name, run.font.color.rgb = Pt(9), FONT, INK
+    label.position = side
+
+
+def _share(across: Axis, value: float) -> float:
+    """Where on the axis `value` lies, 0 to 1."""
+    scale = float if across.step else math.log
+    return (scale(value) - scale(across.low)) / (scale(across.high) - scale(across.low))
+
+
+
+def _round_down(value: float) -> float:
+    """The next of 1, 2, 5 x 10^n at or below `value`."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return max(step * power for step in (1, 2, 5) if step * power <= value * 1.000001)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 5 x 10^n at or above `value`."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return min(step * power for step in (1, 2, 5, 10) if step * power >= value * 0.999999)

@@ -1,0 +1,132 @@
+"""What each part of the search brings: `make ablation` runs four searches for the same time, each with one part more.
+
+Two run at a time, each on one core; 2 x 12 minutes. Every search starts from the same plain candidate, none of the
+study files' own starts, and ends with finalists like any other. Writes studies/results/ablation.csv.
+"""
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from pairs import run_in_pairs
+from paths import RESULTS
+
+TABLE = RESULTS / "ablation.csv"
+MINUTES = 12
+PARTS = ("structure first", "inheritance", "mutations")
+"""What the naive search lacks, in the order in which they are added."""
+STUDY = f"""
+road = "latency"
+data = "cifar10"
+[budget]
+minutes = {MINUTES}
+[space]
+round_to = [1, 4, 8]
+stem_stride = [1, 2, 4]
+epochs = [2, 2]
+distill_weight = [0.9, 0.9]
+[training]
+threads = 1
+[finish]
+candidates = 4
+epochs = 6
+quantization = ["float32", "int8"]
+[[start]]
+fractions = 0.5
+dropped_blocks = [2, 4, 6, 7, 8, 9, 10, 11, 12]
+stem_stride = 2
+epochs = 2
+distill_weight = 0.9
+"""
+COLUMNS = ("search", "trials", "trained", "feasible", "validation_percent", "test_percent", "latency_ms", "faster")
+
+
+def without(part: str) -> None:
+    """Take one part out of the search, in this process."""
+    from compress.network import build
+    from search.candidate import train as candidate
+    from search.runner import study, trial
+
+    if part == "structure first":  # measured all the same, for two seconds a trial, but nothing follows from it
+        trial.is_better = lambda *_: True
+    elif part == "inheritance":
+        trial.descend = lambda spec, trained: spec
+        trial.weights_only = lambda spec: None
+        candidate.inherit = lambda base, spec: list(build(spec.architecture()).get_weights())
+    else:
+        study.propose = lambda *_: None
+
+
+def run(level: int, folder: Path) -> None:
+    """One search with the first `level` parts; appends its line to the table."""
+    import optuna
+    from rich.console import Console
+
+    from compress.datasets.dataset import load
+    from search.config import load_config
+    from search.progress import Progress
+    from search.report.load_results import collect
+    from search.runner.study import run_study
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for part in PARTS[level:]:
+        without(part)
+    path = folder / "ablation.toml"
+    shutil.copytree(folder.parent / "cache", folder / "runs" / "cache")
+    path.write_text(STUDY)
+    config = load_config(path, folder / "runs")
+    with (folder / "log").open("w") as log, Progress(Console(file=log, width=120), MINUTES) as progress:
+        results = collect(run_study(config, load(config.data), progress), config)
+    trained = [trial for trial in results.trials if trial.figures is not None]
+    best: Any = results.best
+    row = {
+        "search": " + ".join(("naive", *PARTS[:level])),
+        "trials": len(results.trials),
+        "trained": len(trained),
+        "feasible": sum(trial.feasible for trial in trained),
+        "validation_percent": "" if best is None else round(trained_accuracy(results), 2),
+        "test_percent": "" if best is None else round(best.accuracy_percent, 2),
+        "latency_ms": "" if best is None else round(best.latency_ms, 5),
+        "faster": "" if best is None else round(results.speedup or 0.0, 1),
+    }
+    with TABLE.open("a", newline="") as file:
+        csv.DictWriter(file, COLUMNS).writerow(row)
+
+
+def trained_accuracy(results: Any) -> float:
+    """The best trial's accuracy on the validation images, by which it was chosen."""
+    return next(float(trial.figures.accuracy_percent) for trial in results.trials if trial.number == results.best_trial)
+
+
+def prepare(folder: Path) -> None:
+    """What every search needs once, and none shall pay for: the base's answers to the training images."""
+    from rich.console import Console
+
+    from compress.datasets.dataset import load
+    from search.cache import Cache
+    from search.candidate.base_network import bundled_weights
+    from search.candidate.context import answers
+    from search.progress import Progress
+
+    answers(bundled_weights(), load("cifar10"), Cache(folder / "cache"), Progress(Console(quiet=True), 0))
+
+
+def main(folder: Path) -> None:
+    """All four, two at a time."""
+    prepare(folder)
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    TABLE.write_text(",".join(COLUMNS) + "\n")
+    run_in_pairs(__file__, [[str(level), str(folder / str(level))] for level in range(len(PARTS) + 1)])
+    print(TABLE.read_text())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        run(int(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="thrones-ablation-") as temporary:
+            main(Path(temporary))

@@ -1,0 +1,107 @@
+"""How a candidate is trained: in which legs, from which weights, over which epochs."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import random_images
+
+from compress.audit import audit
+from compress.convert import ConversionJob, convert
+from compress.datasets.dataset import Dataset
+from compress.network import Weights, build
+from compress.quantization import quantization_aware
+from compress.spec import CompressionSpec
+from compress.training.train import Epoch, Trainer
+from edge import read_operators
+from search.candidate import train as candidate
+from search.candidate.train import fine_tune
+from search.config import StudyConfig, Training
+
+SPEC = CompressionSpec((0.9,) * 14, dropped_blocks=tuple(range(2, 13)), stem_stride=4, epochs=8, learning_rate=0.04)
+TRAINED = replace(SPEC, epochs=3, parent=SPEC)
+AWARE = replace(SPEC, epochs=2, parent=TRAINED, quantization="qat_int8")
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What `fine_tune` needs of a bench."""
+
+    config: StudyConfig = StudyConfig(name="test", road="latency", training=Training(batch_size=16))
+    data: Dataset = field(default_factory=lambda: _noise())
+    training_place: Any = field(default_factory=nullcontext)
+
+
+def _noise() -> Dataset:
+    part = random_images(32), np.arange(32) % 10
+    return Dataset("noise", "here", part, part, part, flip=True, rule_percent=0.0)
+
+
+def _tune(spec: CompressionSpec, first: Weights | None = None) -> Weights:
+    given = first or build(spec.architecture()).get_weights()
+    bench: Any = _Bench()
+    return fine_tune(bench, spec, given, lambda epoch: None)
+
+
+@dataclass(frozen=True)
+class _Leg:
+    """What a trainer was asked for."""
+
+    aware: bool
+    epochs: int
+    learning_rate: float
+    first_epoch: int
+
+
+@pytest.fixture
+def legs(monkeypatch: pytest.MonkeyPatch) -> list[_Leg]:
+    """The legs that are trained, in name alone."""
+    asked: list[_Leg] = []
+
+    def no_training(trainer: Trainer, validation: Any, on_epoch: Any) -> list[Epoch]:
+        aware = trainer.twin is trainer.network
+        asked.append(_Leg(aware, trainer.plan.epochs, trainer.plan.learning_rate, trainer.first_epoch))
+        return []
+
+    monkeypatch.setattr(candidate, "train", no_training)
+    return asked
+
+
+def test_each_leg_counts_on_the_epochs_of_those_before(legs: list[_Leg]) -> None:
+    _tune(SPEC)
+    _tune(TRAINED)
+    _tune(replace(SPEC, quantization="qat_int8"))
+    _tune(replace(SPEC, quantization="qat_int8", epochs=1))
+    _tune(AWARE)
+    assert legs == [
+        _Leg(False, 8, 0.04, 0),
+        _Leg(False, 3, 0.04, 8),
+        _Leg(False, 6, 0.04, 0),  # from the base: the last fourth is aware
+        _Leg(True, 2, 0.004, 6),
+        _Leg(True, 1, 0.004, 0),
+        _Leg(True, 2, 0.004, 11),  # from weights that were trained in float: all of it
+    ]
+
+
+def test_the_aware_network_begins_with_the_parents_weights(legs: list[_Leg]) -> None:
+    parents = build(SPEC.architecture()).get_weights()
+    network = build(SPEC.architecture(), deployed=True)
+    network.set_weights(parents)
+    for found, wanted in zip(_tune(AWARE, parents), quantization_aware(network).get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_what_was_trained_aware_converts_and_passes_the_audit() -> None:
+    spec = replace(AWARE, epochs=1, ends="uint8")
+    model = convert(ConversionJob(spec.architecture(), _tune(spec), spec.quantization, spec.ends))
+    assert audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)["CONV_2D"] == 3
+
+
+def test_keras_keeps_nothing_of_the_networks_before(legs: list[_Leg]) -> None:
+    """It would be megabytes for each training of a search's worker."""
+    _tune(SPEC)
+    names = [layer.name for layer in build(SPEC.architecture()).layers]
+    _tune(SPEC)
+    assert [layer.name for layer in build(SPEC.architecture()).layers] == names, "Keras numbers what it keeps"

@@ -1,0 +1,127 @@
+"""Grid studies: Tables 1 and 2, run for real on images that are soon learnt."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+import squares
+from conftest import Finished
+from hasty import HASTY
+from paths import STUDIES
+
+import edge
+from compress.datasets.dataset import load
+from compress.errors import UsageError
+from search.config import Grid, load_config
+from search.runner.study import run_study
+from search.storage.study_state import load_study
+from search.strategy.search_space import grid_params, suggest_row
+
+GRID = """
+[grid]
+fraction = [0.9, 0.0]
+epochs = [0, 1, 2]
+"""
+SHOWN_NOWHERE = (
+    "m1.toml: in [grid]: no table shows quantization int8, float32: Table 1 is about float32 alone, Table 2 about "
+    "dynamic and what stands beside it; add dynamic"
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _hasty() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, plan in HASTY.items():
+            patch.setitem(edge.PLANS, name, plan)
+        yield
+
+
+@pytest.fixture(scope="module")
+def ran(finished: Finished, tmp_path_factory: pytest.TempPathFactory, _hasty: None) -> Path:
+    """A folder with the grid, run to its end as m1; for reading."""
+    folder = Path(shutil.copytree(finished.folder, tmp_path_factory.mktemp("grid") / "squares"))
+    run_study(squares.read(study_file(folder)), load(str(folder / "squares.npz")), squares.silent())
+    return folder
+
+
+@pytest.fixture
+def copy(ran: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(ran, tmp_path / "squares"))
+
+
+def study_file(folder: Path, grid: str = GRID, name: str = "m1") -> Path:
+    path = squares.write_study(folder / f"{name}.toml", trials=9)
+    path.write_text(path.read_text() + grid)
+    return path
+
+
+def test_the_unpruned_base_is_one_row_and_more_epochs_go_on_from_fewer(tmp_path: Path) -> None:
+    config = squares.read(study_file(tmp_path))
+    assert config.grid is not None
+    rows = grid_params(config.grid)
+    assert [(row["fraction"], row["epochs"]) for row in rows] == [(0.0, 0), (0.9, 0), (0.9, 1), (0.9, 2)]
+    specs = [suggest_row(optuna.trial.FixedTrial(row), config, config.grid) for row in rows]  # type: ignore[arg-type]
+    assert [spec.all_epochs for spec in specs] == [0, 0, 1, 2]
+    assert specs[3].parent == specs[2]
+    assert {len(set(spec.fractions)) for spec in specs} == {1}
+    rate = config.training.learning_rate
+    assert [spec.learning_rate for spec in specs[2:]] == [rate, pytest.approx(rate / 2)]  # halfway down the cosine
+
+
+def test_a_grid_runs_whole_goes_on_with_new_rows_and_repeats_none(copy: Path) -> None:
+    data = load(str(copy / "squares.npz"))
+    trials = load_study(squares.read(copy / "m1.toml")).get_trials()
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
+    base, *_, trained = trials
+    for trial in trials:
+        about = trial.user_attrs
+        model = (copy / "runs" / "m1" / "artifacts" / about["artifact model.tflite"]).read_bytes()
+        labels = edge.predict(model, data.test[0])
+        assert float((labels == data.test[1]).mean() * 100) == about["test_accuracy_percent"]
+        assert about["measurement"]["plan"]["name"] == "whole"  # what a grid does unasked
+    assert trained.user_attrs["measurement"]["model_bytes"] < base.user_attrs["measurement"]["model_bytes"] / 20
+
+    wide = squares.read(study_file(copy, GRID.replace("0.9,", "0.9, 0.5,")))
+    wider = run_study(wide, data, squares.silent()).get_trials()
+    assert wider[:4] == trials
+    assert [trial.params["fraction"] for trial in wider[4:]] == [0.5] * 3
+    assert run_study(squares.read(study_file(copy)), data, squares.silent()).get_trials() == wider
+
+
+def test_another_format_of_the_same_grid_trains_nothing(copy: Path) -> None:
+    data = load(str(copy / "squares.npz"))
+    weights = copy / "runs" / "cache" / "weights"
+    kept = sorted(weights.iterdir())
+    second = study_file(copy, GRID + 'quantization = ["dynamic"]\n', "m2")
+    trials = run_study(squares.read(second), data, squares.silent()).get_trials()
+    assert [trial.user_attrs["spec"]["quantization"] for trial in trials] == ["dynamic"] * 4
+    assert sorted(weights.iterdir()) == kept
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ("[grid]\nfraction = [1.0]\nepochs = [0]", "a fraction must be >= 0 and < 1, got 1.0"),
+        ("[grid]\nfraction = [0.5]\nepochs = [-1]", "epochs must be >= 0, got -1"),
+        ("[grid]\nfraction = []\nepochs = [1]", "fraction"),
+        ("[grid]\nfraction = [0.5]\nepochs = [1]\nepoch = [1]", 'did you mean "epochs"?'),
+        ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["qat_int8"]', "qat_int8 trains anew"),
+        ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["int8", "float32"]', SHOWN_NOWHERE),
+        ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["float16"]', "no table shows quantization float16"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(grid: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        squares.read(study_file(tmp_path, grid))
+    assert words in str(caught.value)
+
+
+def test_the_bundled_grids_are_those_of_the_competition() -> None:
+    first, second = (load_config(STUDIES / f"m{number}.toml") for number in (1, 2))
+    required = Grid(fraction=[0.0, 0.05, 0.25, 0.5, 0.75, 0.9], epochs=[0, 3, 5])
+    assert first.grid == required
+    assert second.grid == required.model_copy(update={"quantization": ["dynamic"]})
+    assert (first.training, first.measure) == (second.training, second.measure)  # so that m2 finds m1's networks
