@@ -9,9 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from edge import EdgeError, UnavailableError, UsageError, open_meter
-from edge.devices.device import ON_DEVICE
 from edge.diagnostics import OK, WRONG, Finding, check_device, check_meter
+from edge.errors import EdgeError, UnavailableError, UsageError
+from edge.meters.meter import open_meter
+from edge.open import ON_DEVICE
 from edge.remote.agent import installed_version
 from edge.remote.client import RemoteDevice
 from edge.remote.connect import connector, open_shell, parse_url
@@ -39,8 +40,8 @@ name = "thrones"
 version = "{version}"
 requires-python = ">=3.10"
 dependencies = {dependencies}
-[tool.setuptools]
-packages = ["edge", "edge.meters", "edge.wire"]
+[tool.setuptools.packages.find]
+include = ["edge*"]
 """
 
 

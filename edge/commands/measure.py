@@ -13,9 +13,9 @@ from edge.arguments import Parser
 from edge.commands.files import read_images, read_model
 from edge.commands.measure_table import as_json, as_table, as_text
 from edge.comparison import Images, compare
-from edge.devices.device import ON_DEVICE, open_rig
 from edge.errors import UsageError
 from edge.measuring.plan import PLANS, plan_for
+from edge.open import ON_DEVICE, open_test_bench
 from edge.runtime.preprocessing import PIXELS, check_pixels
 
 AUTO = "auto"
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 def measure(request: Request, images: Images) -> str:
     """The table, or the JSON, of the models. Raises as `edge.comparison.compare` does, and UsageError for bad input."""
     models = [(str(path), read_model(path)) for path in request.models]
-    with open_rig(request.device, request.meter or ON_DEVICE) as device:
+    with open_test_bench(request.device, request.meter or ON_DEVICE) as device:
         plan = replace(plan_for(request.plan, device.shortest_window_s), threads=request.threads)
         pixels = None if request.pixels == AUTO else request.pixels
         entries = compare(device, models, plan, images, request.rounds, pixels, _tell)

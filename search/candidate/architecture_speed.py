@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from compress.prune import inherit
 from compress.spec import CompressionSpec
 from compress.versions import conversion_versions
-from edge import Measurement, MeasurePlan
+from edge.measuring.measurement import Measurement
+from edge.measuring.plan import MeasurePlan
 from search.candidate.context import Bench
 from search.candidate.phase_timer import Stopwatch
 from search.candidate.train import convert_trained

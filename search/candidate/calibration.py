@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import UsageError
-from edge import Device, MeasurePlan
+from edge.devices.device import Device
+from edge.measuring.plan import MeasurePlan
 from search.cache import Cache
 
 TOLERANCE = 0.10

@@ -19,9 +19,11 @@ from compress.spec import CompressionSpec
 from compress.tensorflow_setup import limit_threads
 from compress.training.train import logits
 from compress.versions import conversion_versions, tensorflow_version, training_versions
-from edge import Device, MeasurePlan, open_rig, plan_for
+from edge.devices.device import Device
 from edge.measuring.environment import kind_of
+from edge.measuring.plan import MeasurePlan, plan_for
 from edge.measuring.training_lock import TrainingPlace
+from edge.open import open_test_bench
 from search.cache import Cache
 from search.candidate.base_network import base_weights
 from search.candidate.calibration import Speed, calibrate
@@ -98,7 +100,7 @@ def open_bench(
 
     Raises UsageError for a road that needs a meter, EdgeError when device or meter cannot be opened.
     """
-    with Converter() as converter, open_rig(config.devices, config.meter, progress.phase) as device:
+    with Converter() as converter, open_test_bench(config.devices, config.meter, progress.phase) as device:
         check_meter(config.road, device)
         artifacts = open_artifacts(config)
         if config.training.threads:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from compress.errors import one_line
 from compress.spec import CompressionSpec
-from edge import UnavailableError
+from edge.errors import UnavailableError
 from search.candidate.context import Bench
 from search.candidate.train import made_with_key, remember, stored_weights, untrained
 from search.storage.artifacts import is_of_s3

@@ -23,7 +23,7 @@ from compress.spec import CompressionSpec
 from compress.tensorflow_setup import keras
 from compress.training.train import Epoch, Trainer, TrainPlan, train
 from compress.versions import conversion_versions
-from edge import read_operators
+from edge.runtime.tflite import read_operators
 from search.candidate.accuracy import Accuracy, accuracy_of
 from search.candidate.context import Bench
 from search.candidate.phase_timer import Stopwatch

@@ -7,7 +7,7 @@ import optuna
 
 from compress.architecture import Architecture
 from compress.spec import CompressionSpec
-from edge import Measurement
+from edge.measuring.measurement import Measurement
 from search.report import comparison, tables
 from search.report.formatting import counted, marked, percent, significant
 from search.report.pages.trial_page import first_trained

@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from rich.table import Table
 
 from compress.errors import UsageError
-from edge import Measurement
+from edge.measuring.measurement import Measurement
 from search.config import StudyConfig
 from search.report.pages.study_page import write_csv, write_page
 from search.report.results import Figures, StudyResults

@@ -11,7 +11,7 @@ from optuna.storages._rdb.storage import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from compress.spec import CompressionSpec
-from edge import Measurement
+from edge.measuring.measurement import Measurement
 from search.config import StudyConfig
 from search.report.results import IMPORTANCE_TRIALS, Figures, Phase, StudyResults, TrialResult
 from search.storage.bulk_queries import read_trials

@@ -15,8 +15,11 @@ import numpy as np
 import optuna
 
 from compress.spec import CompressionSpec
-from edge import Device, Measurement, MeasurePlan, Window, open_rig, plan_for
+from edge.devices.device import Device
 from edge.measuring.environment import kind_of
+from edge.measuring.measurement import Measurement, Window
+from edge.measuring.plan import MeasurePlan, plan_for
+from edge.open import open_test_bench
 from search.candidate.accuracy import Accuracy
 from search.candidate.phase_timer import Stopwatch
 from search.config import StudyConfig
@@ -78,7 +81,7 @@ def join_rehearsal(config: StudyConfig, progress: Progress, parent: int | None =
 
 
 def _open(config: StudyConfig, progress: Progress, stack: ExitStack, parent: int | None = None) -> Stage:
-    device = stack.enter_context(open_rig(config.devices, config.meter, progress.phase))
+    device = stack.enter_context(open_test_bench(config.devices, config.meter, progress.phase))
     check_meter(config.road, device)
     return Stage(
         config=config,

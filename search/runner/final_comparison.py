@@ -7,7 +7,8 @@ from typing import Any
 
 import optuna
 
-from edge import Measurement, MeasurePlan, merged, plan_for
+from edge.measuring.measurement import Measurement, merged
+from edge.measuring.plan import MeasurePlan, plan_for
 from search.candidate.accuracy import Accuracy, stored_accuracy
 from search.candidate.context import Bench
 from search.candidate.train import test_accuracy_percent

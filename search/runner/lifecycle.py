@@ -11,8 +11,9 @@ import optuna
 from numpy.typing import NDArray
 
 from compress.errors import UsageError
-from edge import Device, MeasurePlan
+from edge.devices.device import Device
 from edge.devices.pool import Pool, calibrate
+from edge.measuring.plan import MeasurePlan
 from search.candidate.calibration import check_speed
 from search.config import StudyConfig
 from search.runner.loop import UNITS, Shift

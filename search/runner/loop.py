@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
 from compress.errors import CandidateError
-from edge import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError
+from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError
 from search.config import StudyConfig
 from search.progress import Progress
 from search.runner.interrupts import Interrupts

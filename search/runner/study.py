@@ -10,7 +10,7 @@ import optuna
 
 from compress.datasets.dataset import Dataset
 from compress.versions import conversion_versions, training_versions
-from edge import InvalidMeasurementError
+from edge.errors import InvalidMeasurementError
 from search.cache import Cache
 from search.candidate.context import Bench, open_bench
 from search.candidate.known_candidates import ask_for_known

@@ -18,7 +18,7 @@ from typing import Any
 import submitit
 
 from compress.errors import UsageError
-from edge import EdgeError
+from edge.errors import EdgeError
 from search.cli.errors import INTERRUPTED
 from search.progress import Progress
 

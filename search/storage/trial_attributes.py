@@ -10,7 +10,8 @@ import optuna
 from optuna.artifacts import upload_artifact
 
 from compress.errors import one_line
-from edge import Measurement, UnavailableError
+from edge.errors import UnavailableError
+from edge.measuring.measurement import Measurement
 from search.candidate.accuracy import Accuracy
 from search.storage.artifacts import ArtifactStore, is_of_s3
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
-from edge import Measurement
+from edge.measuring.measurement import Measurement
 
 ANNEALING_GAIN = 8.0
 """Points of accuracy that the end of a cosine decay brings on top of the trend, generously: the curves of

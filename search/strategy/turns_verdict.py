@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 from statistics import median
 
-from edge import Measurement, Window
+from edge.measuring.measurement import Measurement, Window
 
 NEAR = 1.3
 """Up to this many times worse a structure is measured once more before it is given up."""

@@ -10,7 +10,7 @@ import optuna
 from compress.errors import UsageError
 from compress.io import write_at_once
 from compress.spec import PRUNED_LAYERS, CompressionSpec
-from edge import Measurement
+from edge.measuring.measurement import Measurement
 from search.config import StudyConfig, load_config, overlaid
 from search.report.export import nameless
 from search.report.formatting import counted

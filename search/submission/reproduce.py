@@ -19,8 +19,12 @@ from compress.audit import audit
 from compress.datasets.dataset import Dataset
 from compress.errors import CandidateError, UsageError, one_line
 from compress.io import write_at_once
-from edge import EdgeError, LocalDevice, Measurement, plan_for, read_operators
 from edge.comparison import Images, compare
+from edge.devices.local import LocalDevice
+from edge.errors import EdgeError
+from edge.measuring.measurement import Measurement
+from edge.measuring.plan import plan_for
+from edge.runtime.tflite import read_operators
 from search.cache import Cache
 from search.candidate.context import Bench, open_bench
 from search.candidate.train import convert_trained, train_candidate

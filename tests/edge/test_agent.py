@@ -14,7 +14,9 @@ from contracts import make_images
 from models import float_model
 from rpyc.core import consts
 
-import edge
+from edge.errors import UsageError
+from edge.measuring.plan import PLANS, MeasurePlan
+from edge.open import open_device
 from edge.remote.agent import LEASE_S, Agent, Request
 from edge.remote.client import _npy
 from edge.remote.uploads import Store
@@ -29,7 +31,7 @@ def test_a_file_comes_in_pieces_and_is_checked(tmp_path):
     assert store.received(name(content), 2560) == 0
     assert store.append(name(content), 0, 2560, content[:1000]) == 1000
     assert store.append(name(content), 0, 2560, content[:1000]) == 1000  # an answer was lost: nothing happens twice
-    with pytest.raises(edge.UsageError, match="is not on the device"):
+    with pytest.raises(UsageError, match="is not on the device"):
         store.path(name(content))
     assert store.append(name(content), 1000, 2560, content[1000:]) == 2560
     assert store.path(name(content)).read_bytes() == content
@@ -62,7 +64,7 @@ def test_two_hosts_send_the_same_file_at_the_same_time(tmp_path):
 
 def test_another_content_than_its_name_says_is_thrown_away(tmp_path):
     store = Store(tmp_path)
-    with pytest.raises(edge.UsageError, match="send it again"):
+    with pytest.raises(UsageError, match="send it again"):
         store.append(name(b"good"), 0, 4, b"evil")
     assert list(tmp_path.iterdir()) == []
 
@@ -71,7 +73,7 @@ def test_another_content_than_its_name_says_is_thrown_away(tmp_path):
     ("offset", "total", "piece"), [(0, 0, b""), (-1, 9, b"x"), (0, 200, b"x"), (8, 9, b"xx"), (0, -1, b"")]
 )
 def test_sizes_beyond_the_limit_are_refused(tmp_path, offset, total, piece):
-    with pytest.raises(edge.UsageError, match="a file has 1 to 100 bytes"):
+    with pytest.raises(UsageError, match="a file has 1 to 100 bytes"):
         Store(tmp_path, max_file_bytes=100).append(name(b"a"), offset, total, piece)
 
 
@@ -79,7 +81,7 @@ def test_sizes_beyond_the_limit_are_refused(tmp_path, offset, total, piece):
 def test_a_name_that_is_no_sha256_reaches_no_file(tmp_path, bad):
     store = Store(tmp_path)
     for call in (store.path, lambda sha: store.received(sha, 1), lambda sha: store.append(sha, 0, 1, b"x")):
-        with pytest.raises(edge.UsageError, match="is no sha256"):
+        with pytest.raises(UsageError, match="is no sha256"):
             call(bad)
 
 
@@ -115,7 +117,7 @@ def busy(tmp_path, clock):
     model, images = float_model(), _npy(make_images(2))
     for content in (model, images):
         store.append(name(content), 0, len(content), content)
-    plan = edge.MeasurePlan("endless", 0.0, 100, 60.0).to_dict()
+    plan = MeasurePlan("endless", 0.0, 100, 60.0).to_dict()
     request = Request("measure", [name(model)], name(images), plan=plan)
     with Agent(store, clock=clock) as agent:
         agent.start("first", request)
@@ -167,7 +169,7 @@ def test_a_job_is_started_once_however_often_it_is_asked_for(busy):
     [
         ({"task": "format"}, "neither measure nor predict"),
         ({"plan": {}}, "not a valid MeasurePlan"),
-        ({"plan": {**edge.PLANS["search"].to_dict(), "windows": 0}}, "windows must be >= 1"),
+        ({"plan": {**PLANS["search"].to_dict(), "windows": 0}}, "windows must be >= 1"),
         ({"models": ["0" * 64]}, "is not on the device"),
         ({"models": []}, "a list of 1 to 16"),
         ({"models": "0" * 64}, "a list of 1 to 16"),
@@ -176,7 +178,7 @@ def test_a_job_is_started_once_however_often_it_is_asked_for(busy):
 )
 def test_a_bad_request_is_refused(busy, change, words):
     agent, request = busy
-    with pytest.raises(edge.UsageError, match=words):
+    with pytest.raises(UsageError, match=words):
         agent.start("bad", Request(**{**vars(request), **change}))
 
 
@@ -261,7 +263,7 @@ def test_nonsense_is_answered_and_the_agent_lives_on(attacker, attacked, argumen
     method, *rest = arguments
     told = json.loads(getattr(attacker.root, method)(*rest))
     assert "error" in told or told["value"] in (0, {"state": "unknown"})
-    with edge.open_device(attacked.url) as device:
+    with open_device(attacked.url) as device:
         assert len(device.predict(float_model(), make_images(1))) == 1
 
 
@@ -272,7 +274,7 @@ def test_floods_of_connections_leave_no_thread_behind(attacked):
         thread.start()
     for thread in threads:
         thread.join()
-    with edge.open_device(attacked.url) as device:
+    with open_device(attacked.url) as device:
         np.testing.assert_array_equal(device.predict(float_model(), make_images(1)).shape, (1,))
         for _ in range(1000):  # they end a moment after their connections
             if psutil.Process(attacked.process.pid).num_threads() <= before + 3:

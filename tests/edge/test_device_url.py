@@ -3,7 +3,7 @@
 import pytest
 from contracts import DeviceContract
 
-import edge
+from edge.open import open_device
 
 
 class TestDeviceByUrl(DeviceContract):
@@ -12,5 +12,5 @@ class TestDeviceByUrl(DeviceContract):
         url = request.config.getoption("--device")
         if url is None:
             pytest.skip("needs a device: pytest tests/edge/test_device_url.py --device ssh://pi@raspberrypi.local")
-        with edge.open_device(url) as device:
+        with open_device(url) as device:
             yield device

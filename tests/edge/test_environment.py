@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import edge
-from edge.measuring.environment import KIND, read_environment
+from edge.measuring.environment import KIND, kind_of, read_environment
+from edge.measuring.measurement import Environment
 
 MILAN = """processor : 0
 vendor_id : AuthenticAMD
@@ -34,7 +34,7 @@ CPU revision : 4
 """
 
 
-def machine(root: Path, cpuinfo: str, **files: str) -> edge.Environment:
+def machine(root: Path, cpuinfo: str, **files: str) -> Environment:
     """The environment of a machine with these files below its root."""
     for path, text in {"proc/cpuinfo": cpuinfo, **files}.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def machine(root: Path, cpuinfo: str, **files: str) -> edge.Environment:
 def test_two_processors_of_one_name_are_two_kinds_of_board(tmp_path: Path) -> None:
     milan, genoa = machine(tmp_path / "one", MILAN), machine(tmp_path / "other", GENOA)
     assert milan.cpu == genoa.cpu == "AMD EPYC"
-    assert edge.kind_of(milan, "local:") != edge.kind_of(genoa, "local:")
+    assert kind_of(milan, "local:") != kind_of(genoa, "local:")
     assert milan.processor == "AuthenticAMD family 25 model 1 stepping 1"
     assert genoa.simd is not None and genoa.simd.endswith("avx2 avx512f avx512bw avx512vl avx512_vnni")
 
@@ -62,10 +62,10 @@ def test_governor_clock_and_features_belong_to_the_kind(tmp_path: Path, other: d
     files = {cpufreq + "scaling_governor": "performance\n", cpufreq + "scaling_max_freq": "1400000\n"}
     found = machine(tmp_path, PI_3, **files, **{"proc/loadavg": "1.25 0.80 0.40 1/100 7\n"})
     assert (found.governor, found.max_clock_mhz, found.load) == ("performance", 1400.0, 1.25)
-    assert edge.kind_of(found, "ssh://pi@one") != edge.kind_of(replace(found, **other), "ssh://pi@one")
+    assert kind_of(found, "ssh://pi@one") != kind_of(replace(found, **other), "ssh://pi@one")
 
 
 def test_what_a_machine_does_not_tell_is_none(tmp_path: Path) -> None:
     found = machine(tmp_path, "nonsense\n\n: :\n", **{"proc/loadavg": "?"})
     assert [found.processor, found.simd, found.max_clock_mhz, found.load] == [None] * 4
-    assert len(edge.kind_of(found, "fake://one")) == len(KIND)
+    assert len(kind_of(found, "fake://one")) == len(KIND)

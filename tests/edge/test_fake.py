@@ -14,9 +14,13 @@ from contracts import QUICK, DeviceContract, make_images
 from models import float_model, int8_model
 from paths import ROOT
 
-import edge
 from edge.devices.fake import FakeDevice
+from edge.devices.local import LocalDevice
 from edge.devices.measuring_queue import count_turns, turn
+from edge.errors import UnavailableError, UsageError
+from edge.meters.meter import open_meter
+from edge.open import open_device
+from edge.runtime.tflite import predict
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +36,7 @@ def temporary(tmp_path, monkeypatch):
 class TestFake(DeviceContract):
     @pytest.fixture
     def device(self):
-        with edge.open_device("fake://one") as device:
+        with open_device("fake://one") as device:
             yield device
 
 
@@ -50,35 +54,35 @@ class TestFake(DeviceContract):
     ],
 )
 def test_a_bad_url_tells_what_is_wrong(url, words):
-    with pytest.raises(edge.UsageError) as caught:
-        edge.open_device(url)
+    with pytest.raises(UsageError) as caught:
+        open_device(url)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_the_url_describes_the_board():
-    found = edge.open_device("fake://one?cpu=Cortex-A53%20x4&governor=ondemand&clock_mhz=600").environment()
+    found = open_device("fake://one?cpu=Cortex-A53%20x4&governor=ondemand&clock_mhz=600").environment()
     assert (found.cpu, found.governor, found.clock_mhz) == ("Cortex-A53 x4", "ondemand", 600.0)
     assert (found.host, found.machine, found.os) == ("fake board one", "fake", "none: a fake board")
-    assert edge.open_device("fake://one").environment().cpu == "fake board"
+    assert open_device("fake://one").environment().cpu == "fake board"
 
 
 def test_equal_models_get_equal_figures_and_others_of_their_size():
-    one, other = (edge.open_device(url).measure(int8_model(), QUICK, make_images(2)) for url in ("fake://a", "fake://b"))
-    slower = edge.open_device("fake://a?slower=1.5").measure(int8_model(), QUICK, make_images(2))
-    larger = edge.open_device("fake://a").measure(float_model(), QUICK, make_images(2))
+    one, other = (open_device(url).measure(int8_model(), QUICK, make_images(2)) for url in ("fake://a", "fake://b"))
+    slower = open_device("fake://a?slower=1.5").measure(int8_model(), QUICK, make_images(2))
+    larger = open_device("fake://a").measure(float_model(), QUICK, make_images(2))
     assert one.latency_ms == other.latency_ms
     assert slower.latency_ms == pytest.approx(1.5 * one.latency_ms)
     assert larger.latency_ms / one.latency_ms == pytest.approx(len(float_model()) / len(int8_model()))
 
 
 def test_power_is_an_estimate():
-    own = edge.open_device("fake://a").measure(float_model(), QUICK, make_images(2))
-    told = edge.open_device("fake://a", edge.open_meter("estimate://3W")).measure(float_model(), QUICK, make_images(2))
+    own = open_device("fake://a").measure(float_model(), QUICK, make_images(2))
+    told = open_device("fake://a", open_meter("estimate://3W")).measure(float_model(), QUICK, make_images(2))
     assert (own.power_w, own.estimated) == (5.0, True)
     assert (told.power_w, told.meter, told.estimated) == (3.0, "estimate://3W", True)
-    with pytest.raises(edge.UsageError, match="draws no power that rapl:// could measure"):
-        edge.open_device("fake://a", edge.open_meter("rapl://"))
+    with pytest.raises(UsageError, match="draws no power that rapl:// could measure"):
+        open_device("fake://a", open_meter("rapl://"))
 
 
 def test_it_is_busy_for_as_long_as_it_is_told():
@@ -90,7 +94,7 @@ def test_it_is_busy_for_as_long_as_it_is_told():
 
 
 def test_a_measurement_costs_next_to_nothing():
-    device, model, images = edge.open_device("fake://a"), int8_model(), make_images(100)
+    device, model, images = open_device("fake://a"), int8_model(), make_images(100)
     device.measure(model, QUICK, images)  # checks the model
     start_s = time.process_time()
     for _ in range(100):
@@ -100,10 +104,10 @@ def test_a_measurement_costs_next_to_nothing():
 
 def test_other_pixels_are_refused():
     for call in (
-        lambda: edge.open_device("fake://a").measure(float_model(), QUICK, make_images(2), "red"),
-        lambda: edge.open_device("fake://a").predict(float_model(), make_images(2), "red"),
+        lambda: open_device("fake://a").measure(float_model(), QUICK, make_images(2), "red"),
+        lambda: open_device("fake://a").predict(float_model(), make_images(2), "red"),
     ):
-        with pytest.raises(edge.UsageError, match="no pixels 'red'"):
+        with pytest.raises(UsageError, match="no pixels 'red'"):
             call()
 
 
@@ -133,14 +137,14 @@ def test_a_board_serves_one_at_a_time_in_the_order_of_coming():
         threads.append(threading.Thread(target=measure, args=(name, wait(name))))
         threads[-1].start()
         assert event.wait(60)
-    assert edge.open_device("fake://one").jobs() == 3
-    assert edge.open_device("fake://two").jobs() == 0
+    assert open_device("fake://one").jobs() == 3
+    assert open_device("fake://two").jobs() == 0
     assert ended == []
     release.set()
     for thread in threads:
         thread.join()
     assert [name for _, name in sorted(ended)] == ["a", "b", "c"]
-    assert edge.open_device("fake://one").jobs() == 0
+    assert open_device("fake://one").jobs() == 0
 
 
 def test_who_is_killed_is_out_of_the_queue():
@@ -170,10 +174,10 @@ def test_who_is_killed_is_out_of_the_queue():
 
 def test_who_gives_up_waiting_is_out_of_the_queue():
     def give_up(_):
-        raise edge.UnavailableError("cancelled")
+        raise UnavailableError("cancelled")
 
     with turn("x", time.sleep):
-        with pytest.raises(edge.UnavailableError, match="cancelled"):
+        with pytest.raises(UnavailableError, match="cancelled"):
             with turn("x", give_up):
                 pass
         assert count_turns("x") == 1
@@ -197,22 +201,22 @@ def test_the_queue_goes_while_another_comes(monkeypatch):
 def test_a_temporary_folder_that_cannot_be_used_is_the_rigs_fault(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
-    with pytest.raises(edge.UnavailableError, match="cannot be used .*: free space or set TMPDIR"):
-        edge.open_device("fake://a").measure(float_model(), QUICK, make_images(2))
+    with pytest.raises(UnavailableError, match="cannot be used .*: free space or set TMPDIR"):
+        open_device("fake://a").measure(float_model(), QUICK, make_images(2))
     monkeypatch.undo()
 
 
 def test_two_that_measure_on_this_host_take_turns():
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(edge.LocalDevice().measure(float_model(), QUICK, make_images(2))))
+        threading.Thread(target=lambda: found.append(LocalDevice().measure(float_model(), QUICK, make_images(2))))
         for _ in range(2)
     ]
     with turn("local", time.sleep):
         for thread in threads:
             thread.start()
         end_s = time.monotonic() + 60
-        while edge.LocalDevice().jobs() < 3:
+        while LocalDevice().jobs() < 3:
             assert time.monotonic() < end_s, "waited in vain"
             time.sleep(0.02)
         assert found == []
@@ -226,5 +230,5 @@ def test_two_that_measure_on_this_host_take_turns():
 
 def test_labels_are_real():
     images = make_images(50)
-    labels = edge.open_device("fake://a?slower=3").predict(int8_model(), images)
-    np.testing.assert_array_equal(labels, edge.predict(int8_model(), images))
+    labels = open_device("fake://a?slower=3").predict(int8_model(), images)
+    np.testing.assert_array_equal(labels, predict(int8_model(), images))

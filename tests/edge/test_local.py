@@ -15,9 +15,12 @@ from contracts import QUICK, DeviceContract, make_images
 from models import float_model, int8_model
 from paths import ROOT
 
-import edge
 from edge.devices import local
-from edge.runtime.tflite import INPUT_SHAPE
+from edge.devices.local import LocalDevice
+from edge.errors import InfeasibleError, InvalidMeasurementError, UnavailableError
+from edge.meters.meter import open_meter
+from edge.open import open_device
+from edge.runtime.tflite import INPUT_SHAPE, Operator, check_model, encode_images, operators, read_operators
 
 BLOCKED = ("tensorflow", "tf_keras", "keras", "optuna", "pandas", "typer", "rich", "pydantic")
 
@@ -36,7 +39,7 @@ def temporary(tmp_path, monkeypatch):
 class TestLocalDevice(DeviceContract):
     @pytest.fixture
     def device(self):
-        with edge.open_device("local:") as device:
+        with open_device("local:") as device:
             yield device
 
 
@@ -53,27 +56,27 @@ STARTED = "(folder / 'started').touch(); "
 
 def test_a_crash_is_the_models_fault(monkeypatch):
     put_child(monkeypatch, STARTED + "os.kill(os.getpid(), signal.SIGSEGV)")
-    with pytest.raises(edge.InfeasibleError, match=r"signal 11, SIGSEGV"):
-        edge.LocalDevice().measure(float_model(), QUICK, make_images(2))
+    with pytest.raises(InfeasibleError, match=r"signal 11, SIGSEGV"):
+        LocalDevice().measure(float_model(), QUICK, make_images(2))
 
 
 def test_a_crash_before_the_model_is_the_rigs_fault(monkeypatch):
     put_child(monkeypatch, "os.kill(os.getpid(), signal.SIGILL)")
-    with pytest.raises(edge.UnavailableError, match="signal 4"):
-        edge.LocalDevice().predict(float_model(), make_images(2))
+    with pytest.raises(UnavailableError, match="signal 4"):
+        LocalDevice().predict(float_model(), make_images(2))
 
 
 def test_being_killed_is_the_rigs_fault(monkeypatch):
     put_child(monkeypatch, STARTED + "os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(edge.UnavailableError, match="signal 9"):
-        edge.LocalDevice().predict(float_model(), make_images(2))
+    with pytest.raises(UnavailableError, match="signal 9"):
+        LocalDevice().predict(float_model(), make_images(2))
 
 
-@pytest.mark.parametrize(("head", "kind"), [(STARTED, edge.InfeasibleError), ("", edge.UnavailableError)])
+@pytest.mark.parametrize(("head", "kind"), [(STARTED, InfeasibleError), ("", UnavailableError)])
 def test_a_hanging_child_is_stopped(monkeypatch, tmp_path, head, kind):
     note = tmp_path / "pid"
     put_child(monkeypatch, f"{head}pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(600)")
-    device = edge.LocalDevice(start_allowance_s=2.0)
+    device = LocalDevice(start_allowance_s=2.0)
     with pytest.raises(kind, match="s"):
         device.predict(float_model(), make_images(2))
     assert not psutil.pid_exists(int(note.read_text()))
@@ -81,21 +84,21 @@ def test_a_hanging_child_is_stopped(monkeypatch, tmp_path, head, kind):
 
 def test_a_child_that_fails_otherwise_shows_its_last_line(monkeypatch):
     put_child(monkeypatch, "raise SystemExit('no such luck')")
-    with pytest.raises(edge.UnavailableError, match="exit code 1.*no such luck"):
-        edge.LocalDevice().predict(float_model(), make_images(2))
+    with pytest.raises(UnavailableError, match="exit code 1.*no such luck"):
+        LocalDevice().predict(float_model(), make_images(2))
 
 
 @pytest.mark.parametrize("text", [None, "", "3", '{"error": "What", "message": "x"}'])
 def test_a_child_without_a_result_is_the_rigs_fault(monkeypatch, text):
     put_child(monkeypatch, "0" if text is None else f"(folder / 'result.json').write_text({text!r})")
-    with pytest.raises(edge.UnavailableError):
-        edge.LocalDevice().measure(float_model(), QUICK, make_images(2))
+    with pytest.raises(UnavailableError):
+        LocalDevice().measure(float_model(), QUICK, make_images(2))
 
 
 def test_a_program_that_does_not_exist_is_the_rigs_fault(monkeypatch):
     monkeypatch.setattr(local, "child_command", lambda folder: ["/no/such/python", str(folder)])
-    with pytest.raises(edge.UnavailableError, match="cannot start"):
-        edge.LocalDevice().predict(float_model(), make_images(2))
+    with pytest.raises(UnavailableError, match="cannot start"):
+        LocalDevice().predict(float_model(), make_images(2))
 
 
 def test_a_full_disk_is_the_rigs_fault(monkeypatch):
@@ -103,8 +106,8 @@ def test_a_full_disk_is_the_rigs_fault(monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(local.np, "save", refuse)
-    with pytest.raises(edge.UnavailableError, match="is full"):
-        edge.LocalDevice().predict(float_model(), make_images(2))
+    with pytest.raises(UnavailableError, match="is full"):
+        LocalDevice().predict(float_model(), make_images(2))
 
 
 def test_the_child_dies_with_its_parent(tmp_path):
@@ -113,7 +116,7 @@ def test_the_child_dies_with_its_parent(tmp_path):
     # minutes.
     child = f"""
 import json, pathlib, os, sys, time
-from edge import child
+from edge.devices import measuring_child as child
 job = json.loads((pathlib.Path(sys.argv[1]) / "job.json").read_text())
 child._die_with_parent(job["parent_pid"])
 pathlib.Path({str(note)!r} + ".new").write_text(str(os.getpid()))
@@ -123,11 +126,11 @@ time.sleep(600)
     parent = f"""
 import sys, numpy as np
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "support")!r}]
-import edge, models, tempfile
-from edge import local
+import models, tempfile
+from edge.devices import local
 tempfile.tempdir = {str(tmp_path)!r}
 local.child_command = lambda folder: [sys.executable, "-c", {child!r}, str(folder)]
-edge.LocalDevice().predict(models.float_model(), np.zeros((1, 32, 32, 3), np.uint8))
+local.LocalDevice().predict(models.float_model(), np.zeros((1, 32, 32, 3), np.uint8))
 """
     process = subprocess.Popen([sys.executable, "-c", parent])
     try:
@@ -147,7 +150,7 @@ def wait_until(condition, limit_s=60.0):
 
 
 def test_power_comes_from_the_meter():
-    with edge.open_meter("estimate://5W") as meter, edge.open_device("local:", meter) as device:
+    with open_meter("estimate://5W") as meter, open_device("local:", meter) as device:
         measurement = device.measure(float_model(), QUICK, make_images(2))
     assert measurement.estimated
     assert measurement.meter == "estimate://5W"
@@ -160,7 +163,7 @@ def test_the_child_starts_from_any_folder(monkeypatch, tmp_path):
     (tmp_path / "edge.py").write_text("raise SystemExit('the wrong edge')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    assert edge.LocalDevice().predict(float_model(), make_images(2)).shape == (2,)
+    assert LocalDevice().predict(float_model(), make_images(2)).shape == (2,)
 
 
 # Bytes of the flatbuffer's tables that, changed like this, crash ai-edge-litert 2.3.0 with signal 11.
@@ -169,8 +172,8 @@ def test_damaged_bytes_never_take_this_process_along(position):
     model = bytearray(int8_model())
     model[position] ^= 0x10 if position % 4 else 0xFF
     try:
-        edge.LocalDevice().measure(bytes(model), QUICK, make_images(2))
-    except edge.InfeasibleError as error:
+        LocalDevice().measure(bytes(model), QUICK, make_images(2))
+    except InfeasibleError as error:
         assert "\n" not in str(error)
 
 
@@ -178,9 +181,9 @@ def test_damaged_bytes_never_take_this_process_along(position):
     ("temperatures", "rests"), [([59.0], 0), ([70.0, 65.0, 59.9], 2), ([None], 0)], ids=["cool", "warm", "not told"]
 )
 def test_a_warm_pi_rests_first(monkeypatch, temperatures, rests):
-    device, rested = edge.LocalDevice(), []
+    device, rested = LocalDevice(), []
     monkeypatch.setattr(device, "_rest", rested.append)
-    now = edge.LocalDevice().environment()
+    now = LocalDevice().environment()
     told = iter([dataclasses.replace(now, temperature_c=each, throttled="0x0") for each in temperatures])
     monkeypatch.setattr(device, "environment", lambda: next(told))
     device._cool_down(dataclasses.replace(QUICK, cool_below_c=60.0))
@@ -188,11 +191,11 @@ def test_a_warm_pi_rests_first(monkeypatch, temperatures, rests):
 
 
 def test_a_pi_that_stays_hot_is_not_measured(monkeypatch):
-    device, rested = edge.LocalDevice(), []
+    device, rested = LocalDevice(), []
     monkeypatch.setattr(device, "_rest", rested.append)
     hot = dataclasses.replace(device.environment(), temperature_c=81.2, throttled="0x0")
     monkeypatch.setattr(device, "environment", lambda: hot)
-    with pytest.raises(edge.InvalidMeasurementError, match="81.2 C after 300 s of rest, the limit is 60 C: put a fan"):
+    with pytest.raises(InvalidMeasurementError, match="81.2 C after 300 s of rest, the limit is 60 C: put a fan"):
         device.measure(float_model(), dataclasses.replace(QUICK, cool_below_c=60.0, attempts=1), make_images(2))
     assert sum(rested) == local.COOL_LIMIT_S
 
@@ -205,35 +208,35 @@ def test_throttling_that_is_over_when_the_windows_are_is_seen_too(monkeypatch, t
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     plan = dataclasses.replace(QUICK, attempts=1)
-    with pytest.raises(edge.InvalidMeasurementError, match=r"held back while it measured \(throttled\)"):
-        edge.LocalDevice().measure(float_model(), plan, make_images(2))
-    edge.LocalDevice().measure(float_model(), plan, make_images(2))  # that is history now
+    with pytest.raises(InvalidMeasurementError, match=r"held back while it measured \(throttled\)"):
+        LocalDevice().measure(float_model(), plan, make_images(2))
+    LocalDevice().measure(float_model(), plan, make_images(2))  # that is history now
 
 
 def test_encoding_per_dtype():
     images = make_images(3)
-    floats = edge.encode_images(images, {"dtype": np.float32, "quantization": (0.0, 0)})
+    floats = encode_images(images, {"dtype": np.float32, "quantization": (0.0, 0)})
     assert floats.dtype == np.float32
     np.testing.assert_array_equal(floats, images)
-    shifted = edge.encode_images(images, {"dtype": np.int8, "quantization": (1.0, -128)})
+    shifted = encode_images(images, {"dtype": np.int8, "quantization": (1.0, -128)})
     np.testing.assert_array_equal(shifted.astype(int), images.astype(int) - 128)
-    clipped = edge.encode_images(images, {"dtype": np.uint8, "quantization": (0.5, 10)})
+    clipped = encode_images(images, {"dtype": np.uint8, "quantization": (0.5, 10)})
     np.testing.assert_array_equal(clipped, np.clip(images.astype(int) * 2 + 10, 0, 255))
-    with pytest.raises(edge.InfeasibleError, match="scale"):
-        edge.encode_images(images, {"dtype": np.int8, "quantization": (0.0, 0)})
-    with pytest.raises(edge.InfeasibleError, match="bool"):
-        edge.encode_images(images, {"dtype": np.bool_, "quantization": (0.0, 0)})
+    with pytest.raises(InfeasibleError, match="scale"):
+        encode_images(images, {"dtype": np.int8, "quantization": (0.0, 0)})
+    with pytest.raises(InfeasibleError, match="bool"):
+        encode_images(images, {"dtype": np.bool_, "quantization": (0.0, 0)})
 
 
 def test_operators_are_those_of_the_graph_not_the_delegate():
-    assert edge.operators(int8_model()) == {"CONV_2D": 1, "FULLY_CONNECTED": 1, "QUANTIZE": 2, "SOFTMAX": 1}
-    first, second, *_ = edge.read_operators(int8_model())
-    assert first == edge.Operator("QUANTIZE", ("uint8",), ("int8",), (1, 32, 32, 3))
-    assert second == edge.Operator("CONV_2D", ("int8", "int8", "int32"), ("int8",), (1, 8, 8, 4))
+    assert operators(int8_model()) == {"CONV_2D": 1, "FULLY_CONNECTED": 1, "QUANTIZE": 2, "SOFTMAX": 1}
+    first, second, *_ = read_operators(int8_model())
+    assert first == Operator("QUANTIZE", ("uint8",), ("int8",), (1, 32, 32, 3))
+    assert second == Operator("CONV_2D", ("int8", "int8", "int32"), ("int8",), (1, 8, 8, 4))
 
 
 def test_check_model_takes_a_good_one():
-    edge.check_model(float_model())
+    check_model(float_model())
     assert INPUT_SHAPE == (1, 32, 32, 3)
 
 
@@ -245,9 +248,10 @@ class Block:
         if name.split(".")[0] in {BLOCKED!r}:
             raise ImportError(name + " is blocked")
 sys.meta_path.insert(0, Block())
-import edge, edge.__main__, models
+import edge.open, edge.__main__, models
+from edge.runtime.tflite import check_model
 assert "ai_edge_litert.interpreter" not in sys.modules, "the runtime is to be imported on first use"
-edge.check_model(models.float_model())
+check_model(models.float_model())
 """
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
     done = subprocess.run(

@@ -11,8 +11,9 @@ from contracts import make_images
 from models import float_model, int8_model
 from paths import ROOT
 
-import edge
 from edge.__main__ import COMMANDS
+from edge.measuring.measurement import DEFINITIONS, Measurement
+from edge.runtime.tflite import predict
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def folder(tmp_path_factory):
     (folder / "cut.tflite").write_bytes(int8_model()[:2000])
     (folder / "text.tflite").write_text("this is no model, only a text file")
     (folder / "noise.npz").write_bytes(b"PK\x03\x04 but no archive")
-    labels = edge.predict(int8_model(), images)
+    labels = predict(int8_model(), images)
     labels[:5] = (labels[:5] + 1) % 10
     np.savez(folder / "test.npz", x=images, y=labels)
     np.savez(folder / "wrong.npz", x=images, y=labels[:3])
@@ -52,7 +53,7 @@ def test_the_table_shows_every_figure_with_its_definition(folder):
     assert done.returncode in (0, 1), done.stderr
     if done.returncode == 1:
         pytest.skip(f"this machine is not steady enough: {done.stderr}")
-    for name, sentence in edge.DEFINITIONS.items():
+    for name, sentence in DEFINITIONS.items():
         assert name in done.stdout
         assert sentence in done.stdout
     assert "accuracy         not measured" in done.stdout
@@ -67,11 +68,11 @@ def test_json_holds_the_measurement(folder):
         pytest.skip(f"this machine is not steady enough: {done.stderr}")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    measurement = edge.Measurement.from_json(json.dumps(found["measurement"]))
+    measurement = Measurement.from_json(json.dumps(found["measurement"]))
     assert measurement.estimated
     assert found["accuracy_percent"] == pytest.approx(90.0)
     assert found["figures"]["latency_ms"] == measurement.latency_ms
-    assert found["definitions"] == edge.DEFINITIONS
+    assert found["definitions"] == DEFINITIONS
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import edge
 from edge.devices.local import time_limit_s
+from edge.errors import UsageError
 from edge.measuring.attempts import find_fault
+from edge.measuring.measurement import DEFINITIONS, Environment, Measurement, Window
+from edge.measuring.plan import PLANS, MeasurePlan
 from edge.measuring.timing import Subject, time_in_turns
 from edge.records import build_record
 
-ENVIRONMENT = edge.Environment(
+ENVIRONMENT = Environment(
     "pi", "aarch64", "Cortex-A53", 4, "Linux", "3.11.2", "ai-edge-litert 2.3.0", "XNNPACK",
     "ondemand", 1400.0, 51.5, "0x0",
 )  # fmt: skip
@@ -26,7 +28,7 @@ positive = st.floats(min_value=1e-6, max_value=1e6)
 def windows(draw, powered):
     start_s = draw(st.floats(min_value=0, max_value=1e6))
     power_w = draw(positive) if powered else None
-    return edge.Window(
+    return Window(
         start_s=start_s,
         end_s=start_s + draw(st.floats(min_value=0.01, max_value=100)),
         images=draw(st.integers(1, 10**6)),
@@ -57,7 +59,7 @@ def make(*windows, **changes):
     values = {
         "sha256": "ab" * 32,
         "model_bytes": 1000,
-        "plan": edge.PLANS["search"],
+        "plan": PLANS["search"],
         "windows": tuple(windows),
         "peak_memory_mb": 50.0,
         "memory_growth_mb": 3.0,
@@ -67,11 +69,11 @@ def make(*windows, **changes):
         "meter": "none",
         "estimated": False,
     }
-    return edge.Measurement(**{**values, **changes})
+    return Measurement(**{**values, **changes})
 
 
 def window(mean_ms, images=100, length_s=1.0, power_w=None, max_power_w=None):
-    return edge.Window(
+    return Window(
         10.0, 10.0 + length_s, images, mean_ms * images / 1e3, mean_ms, 2 * mean_ms, power_w, max_power_w
     )
 
@@ -79,7 +81,7 @@ def window(mean_ms, images=100, length_s=1.0, power_w=None, max_power_w=None):
 @given(measurements())
 def test_json_gives_the_same_measurement_again(measurement):
     text = measurement.to_json()
-    assert edge.Measurement.from_json(text) == measurement
+    assert Measurement.from_json(text) == measurement
     assert "\n" not in text
 
 
@@ -123,7 +125,7 @@ def test_without_power_there_is_no_energy():
 
 def test_every_figure_has_its_definition():
     measurement = make(window(1.0))
-    for name, sentence in edge.DEFINITIONS.items():
+    for name, sentence in DEFINITIONS.items():
         assert hasattr(measurement, name)
         assert sentence.endswith(".")
 
@@ -143,28 +145,28 @@ def test_every_figure_has_its_definition():
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(change, message):
-    with pytest.raises(edge.UsageError) as caught:
-        dataclasses.replace(edge.PLANS["search"], **change)
+    with pytest.raises(UsageError) as caught:
+        dataclasses.replace(PLANS["search"], **change)
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("plan", edge.PLANS.values(), ids=edge.PLANS)
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_plans_survive_json(plan):
-    assert edge.MeasurePlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+    assert MeasurePlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
 @pytest.mark.parametrize("data", [{"windws": 3}, {"name": "x"}, [], None])
 def test_a_damaged_plan_is_refused(data):
-    with pytest.raises(edge.UsageError):
-        edge.MeasurePlan.from_dict(data)
+    with pytest.raises(UsageError):
+        MeasurePlan.from_dict(data)
 
 
 @pytest.mark.parametrize(
     "text", ["", "3", "{}", '{"windows": 3}', '{"windows": [3]}', '{"windows": [{}], "x": 1}']
 )
 def test_a_damaged_record_is_refused(text):
-    with pytest.raises(edge.UsageError):
-        edge.Measurement.from_json(text)
+    with pytest.raises(UsageError):
+        Measurement.from_json(text)
 
 
 def test_windows_are_checked():
@@ -176,11 +178,11 @@ def test_windows_are_checked():
         {"p90_ms": float("nan")},
         {"power_w": -1.0},
     ):
-        with pytest.raises(edge.UsageError):
-            build_record(edge.Window, {**good, **change})
-    with pytest.raises(edge.UsageError, match="every window"):
+        with pytest.raises(UsageError):
+            build_record(Window, {**good, **change})
+    with pytest.raises(UsageError, match="every window"):
         make(window(1.0), window(1.0, power_w=1.0, max_power_w=1.0))
-    with pytest.raises(edge.UsageError, match="at least one window"):
+    with pytest.raises(UsageError, match="at least one window"):
         make()
 
 
@@ -204,7 +206,7 @@ class Machine:
 
 
 def test_only_invoke_is_timed():
-    plan = edge.MeasurePlan("t", warmup_s=0.05, windows=3, window_s=0.1)
+    plan = MeasurePlan("t", warmup_s=0.05, windows=3, window_s=0.1)
     found = Machine().run(plan, [0, 1, 2])
     assert len(found) == 3
     for one in found:
@@ -217,7 +219,7 @@ def test_only_invoke_is_timed():
 @given(st.integers(1, 5), st.integers(0, 4), st.integers(1, 9))
 def test_windows_and_passes_are_both_least_numbers(count, passes, frames):
     machine = Machine()
-    found = machine.run(edge.MeasurePlan("t", 0.0, count, 0.03, passes=passes), list(range(frames)))
+    found = machine.run(MeasurePlan("t", 0.0, count, 0.03, passes=passes), list(range(frames)))
     timed = machine.seen[1:]
     assert len(found) >= count
     assert len(timed) == sum(one.images for one in found) >= passes * frames
@@ -235,14 +237,14 @@ def test_several_subjects_take_turns_and_every_other_round_goes_backwards():
 
         return Subject(lambda frame: None, invoke, lambda: None, [0])
 
-    plan = edge.MeasurePlan("t", warmup_s=0.0, windows=3, window_s=0.001)
+    plan = MeasurePlan("t", warmup_s=0.0, windows=3, window_s=0.001)
     quick, slow = time_in_turns([subject("a", 1), subject("b", 4)], plan, lambda: machine.now_ns)
     assert "".join(order) == "ab" + "ab" + "ba" + "ab"  # the warm-up first
     assert [window.mean_ms for window in (*quick, *slow)] == pytest.approx([1, 1, 1, 4, 4, 4])
 
 
 def test_the_time_limit_follows_its_formula():
-    plan = edge.MeasurePlan("t", warmup_s=1.0, windows=4, window_s=2.0, passes=2)
+    plan = MeasurePlan("t", warmup_s=1.0, windows=4, window_s=2.0, passes=2)
     assert time_limit_s(plan, images=100, start_allowance_s=10) == pytest.approx(
         10 + 1 + 0.25 + 4 * 2.25 + 2 * 100 * 0.25
     )

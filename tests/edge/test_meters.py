@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import edge
+from edge.errors import InvalidMeasurementError, UnavailableError, UsageError
 from edge.meters.meter import open_meter
 from edge.meters.ports import find_serial, open_serial
 from edge.meters.rapl import Counter, EnergySample, RaplMeter, power_of
@@ -82,7 +82,7 @@ def power_now(meter):
         end_s = time.monotonic()
         try:
             return meter.power(start_s, end_s)
-        except edge.InvalidMeasurementError as error:
+        except InvalidMeasurementError as error:
             fault = error
     raise fault
 
@@ -100,10 +100,10 @@ def fault_of(meter) -> str:
     now_s = time.monotonic()
     try:
         meter.power(now_s - 1, now_s)
-    except edge.UnavailableError as error:
+    except UnavailableError as error:
         assert "\n" not in str(error)
         return str(error)
-    except edge.InvalidMeasurementError:
+    except InvalidMeasurementError:
         pass
     return ""
 
@@ -122,21 +122,21 @@ class MeterContract:
             assert meter.shortest_window_s == pytest.approx(meter.shortest_window_s, rel=0.02)
             if meter.shortest_window_s > 0:
                 now_s = time.monotonic()
-                with pytest.raises(edge.InvalidMeasurementError, match="too short for the meter's rate"):
+                with pytest.raises(InvalidMeasurementError, match="too short for the meter's rate"):
                     meter.power(now_s - meter.shortest_window_s / 2, now_s)
 
     def test_opens_again(self, meter):
         with meter:
             pass
         if meter.shortest_window_s > 0:
-            with pytest.raises(edge.UsageError, match="with"):
+            with pytest.raises(UsageError, match="with"):
                 meter.power(0.0, 1000.0)
         with meter:
             now_s = time.monotonic()
             assert meter.shortest_window_s >= 0
             try:
                 meter.power(now_s - 1, now_s)
-            except edge.InvalidMeasurementError:
+            except InvalidMeasurementError:
                 assert not meter.estimated
 
 
@@ -216,7 +216,7 @@ def write_zone(folder: Path, name: str, microjoules: int) -> None:
 def test_an_output_that_is_off_is_silent_on_the_serial_line(pty):
     pty.tell("off")
     time.sleep(0.05)
-    with pytest.raises(edge.UnavailableError) as caught, meter_of(pty, first_reading_s=0.2):
+    with pytest.raises(UnavailableError) as caught, meter_of(pty, first_reading_s=0.2):
         pass
     assert str(caught.value) == f"no reading for 0.2 s from {pty.link.url}: is the supply's output on?"
 
@@ -225,7 +225,7 @@ def test_an_output_that_is_off_sends_zeros_over_tcp(tcp):
     with meter_of(tcp) as meter:
         tcp.tell("off")
         until(lambda: "reads 0.000 V and 0 W" in fault_of(meter))
-    with pytest.raises(edge.UnavailableError, match="switch the supply's output on"), meter_of(tcp):
+    with pytest.raises(UnavailableError, match="switch the supply's output on"), meter_of(tcp):
         pass
 
 
@@ -243,7 +243,7 @@ def test_a_pause_in_the_window_is_a_gap(pty):
         time.sleep(0.7)  # what comes earlier speaks of the time before the window too
         pty.tell("silence 0.2")
         time.sleep(0.3)
-        with pytest.raises(edge.InvalidMeasurementError, match=r"gappy readings: none for 0\.\d+ s .* limit is 0\.0"):
+        with pytest.raises(InvalidMeasurementError, match=r"gappy readings: none for 0\.\d+ s .* limit is 0\.0"):
             meter.power(start_s, time.monotonic())
 
 
@@ -260,13 +260,13 @@ def test_failed_sensor_reads_are_counted():
     with Rig(PtyLink(), faults=Faults(0.0, failed=0.5)) as rig, meter_of(rig) as meter:
         start_s = time.monotonic()
         time.sleep(0.8)
-        with pytest.raises(edge.InvalidMeasurementError, match=r"\d+ of \d+ readings from .* are implausible"):
+        with pytest.raises(InvalidMeasurementError, match=r"\d+ of \d+ readings from .* are implausible"):
             meter.power(start_s, time.monotonic())
 
 
 def test_only_failed_sensor_reads_are_told_from_silence():
     with Rig(PtyLink(), faults=Faults(failed=1.0)) as rig:
-        with pytest.raises(edge.UnavailableError, match="but implausible ones"), meter_of(rig, first_reading_s=0.2):
+        with pytest.raises(UnavailableError, match="but implausible ones"), meter_of(rig, first_reading_s=0.2):
             pass
 
 
@@ -292,7 +292,7 @@ def test_an_unplugged_meter_gives_its_first_reason_and_comes_back(tmp_path, monk
 
 def test_a_second_tcp_client_is_told_so(tcp):
     with meter_of(tcp):
-        with pytest.raises(edge.UnavailableError) as caught, meter_of(tcp):
+        with pytest.raises(UnavailableError) as caught, meter_of(tcp):
             pass
     assert str(caught.value) == (
         f"{tcp.link.url} accepted the connection and closed it at once: it serves 1 client and has one, close the other"
@@ -300,7 +300,7 @@ def test_a_second_tcp_client_is_told_so(tcp):
 
 
 def test_a_second_reader_of_a_serial_port_is_refused(pty):
-    with meter_of(pty), pytest.raises(edge.UnavailableError, match="another program reads it"), meter_of(pty):
+    with meter_of(pty), pytest.raises(UnavailableError, match="another program reads it"), meter_of(pty):
         pass
 
 
@@ -314,7 +314,7 @@ def test_a_second_reader_of_a_serial_port_is_refused(pty):
 )
 def test_a_port_that_is_not_there(url, words):
     meter = open_meter(url)  # touches nothing
-    with pytest.raises(edge.UnavailableError) as caught, meter:
+    with pytest.raises(UnavailableError) as caught, meter:
         pass
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
@@ -322,7 +322,7 @@ def test_a_port_that_is_not_there(url, words):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_fault_of_the_reader_is_not_swallowed(tcp):
     meter = meter_of(tcp, parse=lambda line: 1 / 0)
-    with pytest.raises(edge.UnavailableError, match="has failed") as caught, meter:
+    with pytest.raises(UnavailableError, match="has failed") as caught, meter:
         pass
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
@@ -350,9 +350,9 @@ def test_the_serial_port_is_opened_so_that_the_pi_stays_on(monkeypatch):
 def test_the_port_is_found_by_its_usb_id():
     ports = [SimpleNamespace(device=f"/dev/tty{i}", vid=0x10C4, pid=pid) for i, pid in enumerate((0xEA60, 1, 0xEA60))]
     assert find_serial("smartpower2", lambda: ports[:2]) == "/dev/tty0"
-    with pytest.raises(edge.UnavailableError, match="no serial port has the USB id 10c4:ea60"):
+    with pytest.raises(UnavailableError, match="no serial port has the USB id 10c4:ea60"):
         find_serial("smartpower2", lambda: ports[1:2])
-    with pytest.raises(edge.UsageError, match="2 serial ports .*/dev/tty0, /dev/tty2.*smartpower2:///dev/tty0"):
+    with pytest.raises(UsageError, match="2 serial ports .*/dev/tty0, /dev/tty2.*smartpower2:///dev/tty0"):
         find_serial("smartpower2", lambda: ports)
 
 
@@ -368,7 +368,7 @@ def test_rapl_power_is_that_of_the_samples_inside():
     samples = [EnergySample(i / 100, 5.0 * i / 100 if i < 50 else 2.5 + 7.0 * (i - 50) / 100) for i in range(101)]
     power = power_of(samples, 0.25, 0.755)
     assert (power.mean_w, power.max_w, power.readings) == (pytest.approx(6.0), pytest.approx(7.0), 50)
-    with pytest.raises(edge.InvalidMeasurementError, match="gappy"):
+    with pytest.raises(InvalidMeasurementError, match="gappy"):
         power_of(samples, 0.9, 1.2)
 
 
@@ -380,7 +380,7 @@ def test_rapl_counts_packages_alone(tmp_path):
 
 
 def test_rapl_where_there_is_none_or_it_may_not_be_read(tmp_path, monkeypatch):
-    with pytest.raises(edge.UnavailableError, match="use another meter"), RaplMeter(root=tmp_path):
+    with pytest.raises(UnavailableError, match="use another meter"), RaplMeter(root=tmp_path):
         pass
     write_zone(tmp_path / "intel-rapl:0", "package-0", 7)
     read = Path.read_text
@@ -391,7 +391,7 @@ def test_rapl_where_there_is_none_or_it_may_not_be_read(tmp_path, monkeypatch):
         return read(path, **options)
 
     monkeypatch.setattr(Path, "read_text", deny)
-    with pytest.raises(edge.UnavailableError, match="sudo chmod a\\+r .*energy_uj"), RaplMeter(root=tmp_path):
+    with pytest.raises(UnavailableError, match="sudo chmod a\\+r .*energy_uj"), RaplMeter(root=tmp_path):
         pass
 
 
@@ -407,7 +407,7 @@ def test_replay_loops_and_keeps_the_gaps(tmp_path):
             assert meter.power(start_s, start_s + 20).mean_w == pytest.approx(4.9)
     log.write_text("".join(lines[:20] + lines[25:]))
     with open_meter(f"replay://{log}") as meter:
-        with pytest.raises(edge.InvalidMeasurementError, match="gappy"):
+        with pytest.raises(InvalidMeasurementError, match="gappy"):
             meter.power(time.monotonic(), time.monotonic() + 40)
 
 
@@ -425,7 +425,7 @@ def test_a_bad_log_is_refused(tmp_path, text, words):
     log = tmp_path / "run.log"
     if text is not None:
         log.write_text(text)
-    with pytest.raises(edge.UsageError) as caught, open_meter(f"replay://{log}"):
+    with pytest.raises(UsageError) as caught, open_meter(f"replay://{log}"):
         pass
     assert words in str(caught.value) and "\n" not in str(caught.value)
 

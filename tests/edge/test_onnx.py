@@ -13,13 +13,17 @@ from contracts import QUICK, make_images
 from models import float_model
 from onnx_models import grey_images, onnx_model
 
-import edge
 from edge.commands.measure import Request, measure
 from edge.commands.measure_table import as_json, as_table, as_text
 from edge.comparison import Entry, Images, compare
 from edge.devices import local
+from edge.devices.local import LocalDevice
+from edge.errors import InfeasibleError, UsageError
+from edge.measuring.measurement import DEFINITIONS, Measurement
+from edge.meters.meter import open_meter
+from edge.runtime import tflite
 from edge.runtime.preprocessing import PIXELS, encode, pixel_values
-from edge.runtime.tflite import open_runner
+from edge.runtime.tflite import encode_images, open_runner
 
 UINT8, INT64 = 2, 7
 
@@ -29,13 +33,13 @@ UINT8, INT64 = 2, 7
 @pytest.mark.parametrize("kind", [1, UINT8])
 def test_every_kind_of_input_knows_every_shade(layout, batch, kind):
     images, labels = grey_images(40)
-    np.testing.assert_array_equal(edge.predict(onnx_model("raw", layout, batch, kind), images), labels)
+    np.testing.assert_array_equal(tflite.predict(onnx_model("raw", layout, batch, kind), images), labels)
 
 
 @pytest.mark.parametrize("pixels", PIXELS)
 def test_every_kind_of_pixels_knows_every_shade(pixels):
     images, labels = grey_images(40)
-    np.testing.assert_array_equal(edge.predict(onnx_model(pixels), images, pixels=pixels), labels)
+    np.testing.assert_array_equal(tflite.predict(onnx_model(pixels), images, pixels=pixels), labels)
 
 
 def test_pixel_values_by_hand():
@@ -43,7 +47,7 @@ def test_pixel_values_by_hand():
     assert pixel_values("unit")[[0, 255]].tolist() == [[0] * 3, [1] * 3]
     assert pixel_values("half")[[0, 255]].tolist() == [[-1] * 3, [1] * 3]
     np.testing.assert_allclose(pixel_values("cifar10")[255], [0.5086 / 0.247, 0.5178 / 0.2435, 0.5535 / 0.2616])
-    with pytest.raises(edge.UsageError, match="no pixels 'bgr'; there are: raw, unit, half, cifar10"):
+    with pytest.raises(UsageError, match="no pixels 'bgr'; there are: raw, unit, half, cifar10"):
         pixel_values("bgr")
 
 
@@ -56,7 +60,7 @@ def test_planes_come_one_after_the_other():
 def test_a_quantized_input_takes_scaled_pixels():
     details = {"dtype": np.int8, "quantization": (1 / 255, -128)}
     images = make_images(3)
-    np.testing.assert_array_equal(edge.encode_images(images, details, "unit"), images.astype(int) - 128)
+    np.testing.assert_array_equal(encode_images(images, details, "unit"), images.astype(int) - 128)
 
 
 def test_input_and_output_are_copied():
@@ -76,12 +80,12 @@ def test_the_same_protocol_names_the_runtime():
     import onnxruntime
 
     model, images = onnx_model(), grey_images(4)[0]
-    measurement = edge.LocalDevice().measure(model, QUICK, images)
+    measurement = LocalDevice().measure(model, QUICK, images)
     assert measurement.environment.runtime == f"onnxruntime {onnxruntime.__version__}"
     assert measurement.environment.delegate is None
     assert len(measurement.windows) >= QUICK.windows
     assert 0 < measurement.memory_growth_mb < measurement.peak_memory_mb
-    assert edge.Measurement.from_json(measurement.to_json()) == measurement
+    assert Measurement.from_json(measurement.to_json()) == measurement
 
 
 @pytest.mark.parametrize(
@@ -101,27 +105,27 @@ def test_the_same_protocol_names_the_runtime():
     ids=["side", "batch", "classes", "kind of input", "cut", "no graph", "varint", "kind", "operator", "memory"],
 )
 def test_a_bad_onnx_is_infeasible(model, words):
-    with pytest.raises(edge.InfeasibleError) as caught:
-        edge.LocalDevice().measure(model, QUICK, make_images(2))
+    with pytest.raises(InfeasibleError) as caught:
+        LocalDevice().measure(model, QUICK, make_images(2))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_uint8_takes_raw_pixels_alone():
-    with pytest.raises(edge.InfeasibleError, match="takes raw pixels, got pixels 'unit'"):
-        edge.LocalDevice().predict(onnx_model(kind=UINT8), make_images(2), "unit")
+    with pytest.raises(InfeasibleError, match="takes raw pixels, got pixels 'unit'"):
+        LocalDevice().predict(onnx_model(kind=UINT8), make_images(2), "unit")
 
 
 def test_without_onnxruntime_the_remedy_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(edge.InfeasibleError, match=r"pip install 'thrones\[onnx\]'"):
-        edge.predict(onnx_model(), make_images(1))
+    with pytest.raises(InfeasibleError, match=r"pip install 'thrones\[onnx\]'"):
+        tflite.predict(onnx_model(), make_images(1))
 
 
 def test_a_child_may_not_have_all_memory():
     code = """
 import pathlib
-from edge import child
+from edge.devices import measuring_child as child
 child._limit_memory()
 free = child._memory_mb("MemAvailable", pathlib.Path("/proc/meminfo"))
 try:
@@ -148,7 +152,7 @@ class Turns(local.LocalDevice):
         return self.known[model]
 
     def predict(self, model, images, pixels="raw"):
-        return edge.predict(model, images, pixels=pixels)
+        return tflite.predict(model, images, pixels=pixels)
 
 
 def test_models_are_measured_in_turns_each_with_its_own_pixels():
@@ -182,7 +186,7 @@ def test_without_training_images_raw_is_assumed_and_told():
 def test_a_model_that_cannot_run_is_told_before_anything_is_measured():
     device = Turns()
     models = [("good.tflite", float_model()), ("bad.onnx", onnx_model(side=28))]
-    with pytest.raises(edge.InfeasibleError, match=r"^bad\.onnx: model input is \(1, 3, 28, 28\)"):
+    with pytest.raises(InfeasibleError, match=r"^bad\.onnx: model input is \(1, 3, 28, 28\)"):
         compare(device, models, QUICK, Images(make_images(2)))
     assert device.asked == []
 
@@ -192,7 +196,7 @@ def entries():
     """One TFLite and three ONNX models of two rounds, with an assumed power."""
     theirs = [("b.onnx", onnx_model()), ("c.onnx", onnx_model("unit")), ("d.onnx", onnx_model())]
     images = Images(*grey_images(5))
-    with edge.open_meter("estimate://4.8W") as meter:
+    with open_meter("estimate://4.8W") as meter:
         device = Turns()
         device._meter = meter
         return compare(device, [("a.tflite", float_model()), *theirs], QUICK, images, rounds=2)
@@ -220,13 +224,13 @@ def test_json_keeps_every_window_of_every_round(entries):
     found = json.loads(as_json(entries))
     assert [model["model"] for model in found["models"]] == ["a.tflite", "b.onnx", "c.onnx", "d.onnx"]
     for model, entry in zip(found["models"], entries, strict=True):
-        kept = [edge.Measurement.from_json(json.dumps(each)) for each in model["measurements"]]
+        kept = [Measurement.from_json(json.dumps(each)) for each in model["measurements"]]
         assert kept == list(entry.rounds)
         assert model["ratios"]["latency_ms"] == entry.figure("latency_ms") / entries[0].figure("latency_ms")
 
 
 def test_the_median_over_rounds():
-    quick = edge.LocalDevice().measure(onnx_model(), QUICK, make_images(2))
+    quick = LocalDevice().measure(onnx_model(), QUICK, make_images(2))
     slow = replace(quick, windows=tuple(replace(each, invoke_s=3 * each.invoke_s) for each in quick.windows))
     both = Entry("a", "raw", (quick, slow))
     assert both.figure("latency_ms") == pytest.approx(2 * quick.latency_ms)
@@ -238,9 +242,9 @@ def test_the_median_over_rounds():
 def test_a_model_measured_once_is_printed_as_ever(tmp_path: Path, monkeypatch):
     path = tmp_path / "model.tflite"
     path.write_bytes(float_model())
-    monkeypatch.setattr("edge.commands.measure.open_rig", lambda device, meter: nullcontext(Turns()))
+    monkeypatch.setattr("edge.commands.measure.open_test_bench", lambda device, meter: nullcontext(Turns()))
     monkeypatch.setattr("edge.commands.measure.plan_for", lambda name, least: QUICK)
     text = measure(Request((path,)), Images(make_images(2)))
     assert text.startswith("model    ")
     assert "pixels" not in text
-    assert all(sentence in text for sentence in edge.DEFINITIONS.values())
+    assert all(sentence in text for sentence in DEFINITIONS.values())

@@ -12,14 +12,18 @@ from agents import agent
 from contracts import QUICK, DeviceContract, make_images
 from models import float_model
 
-import edge
-from edge.devices.device import ON_DEVICE
 from edge.devices.fake import FakeDevice
+from edge.devices.local import LocalDevice
 from edge.devices.measuring_queue import turn
+from edge.devices.pool import Pool, calibrate
+from edge.errors import InfeasibleError, InvalidMeasurementError, UnavailableError, UsageError
+from edge.measuring.environment import kind_of
+from edge.measuring.plan import MeasurePlan
+from edge.open import ON_DEVICE, open_device, open_test_bench
 from edge.remote.client import RemoteDevice
 from edge.remote.connect import connector
 
-LONG = edge.MeasurePlan("long", warmup_s=0.0, windows=3, window_s=1.0, max_spread=1e6)
+LONG = MeasurePlan("long", warmup_s=0.0, windows=3, window_s=1.0, max_spread=1e6)
 MODEL, IMAGES = float_model(), make_images(2)
 
 
@@ -32,7 +36,7 @@ def temporary(tmp_path, monkeypatch):
 class TestPool(DeviceContract):
     @pytest.fixture
     def device(self):
-        with edge.Pool([FakeDevice("fake://one")]) as device:
+        with Pool([FakeDevice("fake://one")]) as device:
             yield device
 
 
@@ -71,7 +75,7 @@ def wait_until(condition, limit_s=60.0):
 
 
 def gone(count=1):
-    return [edge.UnavailableError("no route to host")] * count
+    return [UnavailableError("no route to host")] * count
 
 
 def measured_on(boards, times=1):
@@ -79,14 +83,14 @@ def measured_on(boards, times=1):
 
 
 def test_the_board_that_is_free_measures():
-    with edge.Pool([FakeDevice("fake://one"), FakeDevice("fake://two")]) as boards, turn("fake-one", time.sleep):
+    with Pool([FakeDevice("fake://one"), FakeDevice("fake://two")]) as boards, turn("fake-one", time.sleep):
         assert measured_on(boards, 3) == ["fake://two"] * 3
         assert boards.jobs() == 0
 
 
 def test_of_free_boards_the_one_that_has_rested_longest_measures():
     devices = [FakeDevice(f"fake://{name}") for name in ("one", "two", "three")]
-    with edge.Pool(devices, clock=itertools.count().__next__) as boards:
+    with Pool(devices, clock=itertools.count().__next__) as boards:
         assert measured_on(boards, 4) == ["fake://one", "fake://two", "fake://three", "fake://one"]
 
 
@@ -99,7 +103,7 @@ def test_of_busy_boards_the_shortest_queue_is_waited_in():
         one.callback(waiter.join)
         devices = [FakeDevice("fake://one"), FakeDevice("fake://two", sleep=lambda _: two.close())]
         wait_until(lambda: devices[0].jobs() == 2)
-        with edge.Pool(devices, told.append) as boards:
+        with Pool(devices, told.append) as boards:
             assert measured_on(boards) == ["fake://two"]
         one.pop_all()
     waiter.join()
@@ -108,7 +112,7 @@ def test_of_busy_boards_the_shortest_queue_is_waited_in():
 
 def test_a_board_that_is_gone_costs_no_measurement_and_comes_back():
     clock, told = Clock(), []
-    with edge.Pool([Failing("fake://one", *gone(3)), FakeDevice("fake://two")], told.append, clock) as boards:
+    with Pool([Failing("fake://one", *gone(3)), FakeDevice("fake://two")], told.append, clock) as boards:
         for rest_s in (60, 120, 240):
             clock.now_s += 1000
             del told[:]
@@ -124,7 +128,7 @@ def test_a_board_that_is_gone_costs_no_measurement_and_comes_back():
 def test_rests_grow_up_to_a_quarter_of_an_hour_and_begin_anew_after_a_success():
     clock, told = Clock(), []
     failing = Failing("fake://one", *gone(7))
-    with edge.Pool([failing, FakeDevice("fake://two")], told.append, clock) as boards:
+    with Pool([failing, FakeDevice("fake://two")], told.append, clock) as boards:
 
         def rests(count):
             for _ in range(count):
@@ -143,11 +147,11 @@ def test_rests_grow_up_to_a_quarter_of_an_hour_and_begin_anew_after_a_success():
 
 def test_two_measurements_in_a_row_that_cannot_be_believed_take_a_board_out():
     clock, told = Clock(), []
-    shaky = Failing("fake://one", *[edge.InvalidMeasurementError("the windows spread")] * 4)
-    with edge.Pool([shaky, FakeDevice("fake://two")], told.append, clock) as boards:
+    shaky = Failing("fake://one", *[InvalidMeasurementError("the windows spread")] * 4)
+    with Pool([shaky, FakeDevice("fake://two")], told.append, clock) as boards:
         for rest_s in (60, 120):
             for told_so_far in ([], [f"fake://one is left out for {rest_s} s: the windows spread"]):
-                with pytest.raises(edge.InvalidMeasurementError, match="^fake://one: the windows spread$"):
+                with pytest.raises(InvalidMeasurementError, match="^fake://one: the windows spread$"):
                     measured_on(boards)
                 assert told == told_so_far
                 assert measured_on(boards) == ["fake://two"]  # it has rested longer
@@ -161,17 +165,17 @@ def test_two_measurements_in_a_row_that_cannot_be_believed_take_a_board_out():
 
 def test_an_infeasible_model_is_not_the_boards_fault():
     told = []
-    with edge.Pool([FakeDevice("fake://one"), FakeDevice("fake://two")], told.append) as boards:
+    with Pool([FakeDevice("fake://one"), FakeDevice("fake://two")], told.append) as boards:
         for _ in range(3):
-            with pytest.raises(edge.InfeasibleError):
+            with pytest.raises(InfeasibleError):
                 boards.measure(MODEL[:5000], QUICK, IMAGES)
     assert told == []
 
 
 def test_with_no_board_left_each_is_named_and_the_next_call_tries_them_again():
-    devices = [Failing("fake://one", *gone()), Failing("fake://two", edge.UnavailableError("the disk is full"))]
-    with edge.Pool(devices, clock=Clock()) as boards:
-        with pytest.raises(edge.UnavailableError) as caught:
+    devices = [Failing("fake://one", *gone()), Failing("fake://two", UnavailableError("the disk is full"))]
+    with Pool(devices, clock=Clock()) as boards:
+        with pytest.raises(UnavailableError) as caught:
             measured_on(boards)
         assert str(caught.value) == "no board left: fake://one: no route to host; fake://two: the disk is full"
         assert [device.asked for device in devices] == [1, 1]
@@ -191,8 +195,8 @@ KIND = "fake://two is a board of another kind: {}, fake://one has {}; measuremen
 )
 def test_boards_of_different_kinds_are_refused(one, two, words):
     urls = [f"fake://one?{one}".rstrip("?"), f"fake://two?{two}"]
-    with pytest.raises(edge.UsageError) as caught:
-        with edge.open_rig(urls, "estimate://4.8W"):
+    with pytest.raises(UsageError) as caught:
+        with open_test_bench(urls, "estimate://4.8W"):
             pass
     assert str(caught.value).replace(f"?{two}", "").startswith(KIND.format(*words))
     assert str(caught.value).endswith("set it the same, or leave the board out")
@@ -203,14 +207,14 @@ def test_clocks_may_differ_a_little_and_where_they_follow_the_load():
         ["fake://one?clock_mhz=1400", "fake://two?clock_mhz=1375"],
         ["fake://one?governor=ondemand&clock_mhz=600", "fake://two?governor=ondemand&clock_mhz=1400"],
     ):
-        with edge.open_rig(urls, "estimate://4.8W") as boards:
+        with open_test_bench(urls, "estimate://4.8W") as boards:
             assert boards.url == ", ".join(urls)
 
 
 def test_a_board_that_comes_back_as_another_kind_stays_out():
     clock, told = Clock(), []
     sick = Failing("fake://one", *gone())
-    with edge.Pool([sick, FakeDevice("fake://two")], told.append, clock) as boards:
+    with Pool([sick, FakeDevice("fake://two")], told.append, clock) as boards:
         assert measured_on(boards) == ["fake://two"]
         sick.now = dataclasses.replace(sick.environment(), governor="ondemand")
         clock.now_s += 60
@@ -220,11 +224,11 @@ def test_a_board_that_comes_back_as_another_kind_stays_out():
 
 
 def test_calibration_tells_every_boards_latency_and_refuses_a_slow_one():
-    with edge.open_rig(["fake://one", "fake://two?slower=1.04"], ON_DEVICE) as boards:
-        found = edge.calibrate(boards, MODEL, QUICK, IMAGES)
+    with open_test_bench(["fake://one", "fake://two?slower=1.04"], ON_DEVICE) as boards:
+        found = calibrate(boards, MODEL, QUICK, IMAGES)
         assert found["fake://two?slower=1.04"] == pytest.approx(1.04 * found["fake://one"])
-        with pytest.raises(edge.UsageError, match=r"4.0% more, the limit is 3%; give them the same system"):
-            edge.calibrate(boards, MODEL, QUICK, IMAGES, limit=0.03)
+        with pytest.raises(UsageError, match=r"4.0% more, the limit is 3%; give them the same system"):
+            calibrate(boards, MODEL, QUICK, IMAGES, limit=0.03)
 
 
 class Metered(FakeDevice):
@@ -235,19 +239,19 @@ class Metered(FakeDevice):
 
 
 def test_calibration_refuses_measured_power_beside_assumed():
-    with edge.Pool([Metered("fake://one"), FakeDevice("fake://two")]) as boards:
-        with pytest.raises(edge.UsageError, match="measured and assumed power must not be mixed"):
-            edge.calibrate(boards, MODEL, QUICK, IMAGES)
+    with Pool([Metered("fake://one"), FakeDevice("fake://two")]) as boards:
+        with pytest.raises(UsageError, match="measured and assumed power must not be mixed"):
+            calibrate(boards, MODEL, QUICK, IMAGES)
 
 
 def test_one_url_is_the_device_itself():
     for urls in ("fake://one", ["fake://one"]):
-        with edge.open_rig(urls, "estimate://3W") as device:
+        with open_test_bench(urls, "estimate://3W") as device:
             assert isinstance(device, FakeDevice)
 
 
 def test_an_assumed_power_serves_all_boards():
-    with edge.open_rig(["fake://one", "fake://two"], "estimate://3W") as boards:
+    with open_test_bench(["fake://one", "fake://two"], "estimate://3W") as boards:
         assert [each.power_w for each in boards.measure_on_each(MODEL, QUICK, IMAGES)] == [3.0, 3.0]
 
 
@@ -261,19 +265,19 @@ def test_an_assumed_power_serves_all_boards():
     ],
 )
 def test_what_makes_no_pool(urls, meter, words):
-    with pytest.raises(edge.UsageError) as caught:
-        with edge.open_rig(urls, meter):
+    with pytest.raises(UsageError) as caught:
+        with open_test_bench(urls, meter):
             pass
     assert words in str(caught.value)
 
 
 def test_the_kind_of_a_device_goes_without_its_name_but_for_this_host():
-    one, two = edge.open_device("fake://one"), edge.open_device("fake://two")
-    kind = edge.kind_of(one.environment(), one.url)
-    assert kind == edge.kind_of(two.environment(), two.url)
+    one, two = open_device("fake://one"), open_device("fake://two")
+    kind = kind_of(one.environment(), one.url)
+    assert kind == kind_of(two.environment(), two.url)
     assert list(kind.values())[:4] == ["fake board", "fake", 4, "performance"]
-    here = edge.LocalDevice().environment()
-    assert edge.kind_of(here, "local:") == {**edge.kind_of(here, "ssh://pi@pi1"), "host": here.host}
+    here = LocalDevice().environment()
+    assert kind_of(here, "local:") == {**kind_of(here, "ssh://pi@pi1"), "host": here.host}
 
 
 @pytest.fixture
@@ -294,11 +298,11 @@ def test_a_board_killed_while_it_measures_costs_only_time_and_comes_back(agents)
     devices = [RemoteDevice(each.url, connector(each.url), retry_s=0.3) for each in agents]
 
     def kill():
-        with edge.open_device(dead.url) as beside:
+        with open_device(dead.url) as beside:
             wait_until(beside.jobs)
         dead.kill()
 
-    with edge.Pool(devices, told.append, clock) as boards:
+    with Pool(devices, told.append, clock) as boards:
         killer = threading.Thread(target=kill)
         killer.start()
         assert boards.measure(MODEL, LONG, IMAGES).device == other.url
@@ -315,12 +319,12 @@ def test_a_board_that_never_answers_is_left_out(agents):
     dead.kill()
     told = []
     devices = [RemoteDevice(each.url, connector(each.url), first_contact_s=0.3) for each in agents]
-    with edge.Pool(devices, told.append) as boards:
+    with Pool(devices, told.append) as boards:
         assert measured_on(boards) == [other.url]
     assert told[0].startswith(f"{dead.url} is left out for 60 s: {dead.url} does not answer")
     other.kill()
-    with pytest.raises(edge.UnavailableError, match=f"no board left: {dead.url}: .*; {other.url}: "):
-        with edge.Pool([RemoteDevice(each.url, connector(each.url), first_contact_s=0.3) for each in agents]):
+    with pytest.raises(UnavailableError, match=f"no board left: {dead.url}: .*; {other.url}: "):
+        with Pool([RemoteDevice(each.url, connector(each.url), first_contact_s=0.3) for each in agents]):
             pass
 
 
@@ -328,11 +332,11 @@ def test_two_clients_share_two_boards(agents):
     found = []
 
     def measure():
-        with edge.open_rig([each.url for each in agents], ON_DEVICE) as boards:
+        with open_test_bench([each.url for each in agents], ON_DEVICE) as boards:
             found.append(boards.measure(MODEL, LONG, IMAGES))
 
     clients = [threading.Thread(target=measure) for _ in range(2)]
-    with edge.open_device(agents[0].url) as first:
+    with open_device(agents[0].url) as first:
         clients[0].start()
         wait_until(first.jobs)
     clients[1].start()

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-import edge
+from edge.errors import InvalidMeasurementError
 from edge.meters.readings import (
     Decoder,
+    Power,
     Rate,
     Reading,
     Sample,
@@ -160,7 +161,7 @@ def steady(count: int, rate: Rate = STOCK_RATE, watts: float = 4.8) -> list[Read
 def test_readings_count_only_when_all_they_speak_of_lies_inside():
     readings = [Reading(float(i), float(i), 5.0, 0.0) for i in range(20)]
     power = power_between(readings, STOCK_RATE, 2.5, 12.9)
-    assert power == edge.Power(mean_w=8.0, max_w=12.0, readings=9)  # 4 .. 12: that of 3.0 began at 2.42
+    assert power == Power(mean_w=8.0, max_w=12.0, readings=9)  # 4 .. 12: that of 3.0 began at 2.42
 
 
 @pytest.mark.parametrize("rate", [STOCK_RATE, QUICK_RATE, FAST_RATE])
@@ -169,20 +170,20 @@ def test_a_window_too_short_for_the_rate_is_refused(rate):
     length_s = shortest_window_s(rate)
     for begin_s in (1.0, 1.2345, 1.9):
         assert power_between(readings, rate, begin_s, begin_s + length_s).readings >= 5
-    with pytest.raises(edge.InvalidMeasurementError, match="too short for the meter's rate"):
+    with pytest.raises(InvalidMeasurementError, match="too short for the meter's rate"):
         power_between(readings, rate, 1.0, 1.0 + 0.99 * length_s)
 
 
 @pytest.mark.parametrize("first, last", [(0, 10), (25, 30), (50, 60), (0, 60)], ids=["start", "middle", "end", "all"])
 def test_a_hole_is_refused(first, last):
     readings = [r for r in steady(61) if not first <= r.time_s <= last]
-    with pytest.raises(edge.InvalidMeasurementError, match="gappy"):
+    with pytest.raises(InvalidMeasurementError, match="gappy"):
         power_between(readings, STOCK_RATE, 0.0, 60.0)
 
 
 def test_too_many_single_losses_are_refused():
     readings = [r for i, r in enumerate(steady(61)) if i % 10]
-    with pytest.raises(edge.InvalidMeasurementError, match="gappy readings: 5. of 59 came"):
+    with pytest.raises(InvalidMeasurementError, match="gappy readings: 5. of 59 came"):
         power_between(readings, STOCK_RATE, 0.0, 60.0)
 
 
@@ -261,7 +262,7 @@ def test_energy_is_right(firmware, faults, data):
     for start_s, end_s in windows:
         try:
             power = power_between(readings, rate, start_s, end_s)
-        except edge.InvalidMeasurementError:
+        except InvalidMeasurementError:
             # Two losses fall together now and then: refused, not guessed.
             assert faults.lost > 0
             continue
@@ -280,7 +281,7 @@ def test_the_mean_over_steps_inside_a_window_is_right(firmware, faults, data):
     readings = play(profile, length_s + 8.0, firmware, period_s, faults, data.draw(st.integers(0, 2**32), "seed"))
     try:
         power = power_between(readings, rate, 3.0, 3.0 + length_s)
-    except edge.InvalidMeasurementError:
+    except InvalidMeasurementError:
         assert faults.lost > 0
     else:
         assert power.mean_w == pytest.approx(profile.mean_w(3.0, 3.0 + length_s), rel=0.02)
@@ -292,6 +293,6 @@ def test_one_percent_lost_is_hardly_ever_refused():
         readings = play(profile, 70.0, "stock", 1.0, Faults(lost=0.01), seed)
         try:
             power_between(readings, STOCK_RATE, 2.0, 62.0)
-        except edge.InvalidMeasurementError:
+        except InvalidMeasurementError:
             refused += 1
     assert refused <= 4

@@ -14,12 +14,15 @@ from agents import SSHD, Proxy, SshServer, agent, free_port
 from contracts import QUICK, DeviceContract, make_images
 from models import float_model, int8_model
 
-import edge
 from edge.__main__ import main
+from edge.errors import InfeasibleError, UnavailableError, UsageError
+from edge.measuring.plan import MeasurePlan
+from edge.open import ON_DEVICE, open_device, open_test_bench
 from edge.remote.client import RemoteDevice
 from edge.remote.connect import connector
+from edge.runtime.tflite import predict
 
-LONG = edge.MeasurePlan("long", warmup_s=0.0, windows=3, window_s=1.0, max_spread=1e6)
+LONG = MeasurePlan("long", warmup_s=0.0, windows=3, window_s=1.0, max_spread=1e6)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def running(tmp_path_factory):
 class TestLoopback(DeviceContract):
     @pytest.fixture
     def device(self, running):
-        with edge.open_device(running.url) as device:
+        with open_device(running.url) as device:
             yield device
 
 
@@ -49,7 +52,7 @@ class TestSsh(DeviceContract):
 
     @pytest.fixture(scope="class")
     def opened(self, url):
-        with edge.open_device(url) as device:
+        with open_device(url) as device:
             yield device
 
     @pytest.fixture
@@ -77,12 +80,12 @@ class TestTls(DeviceContract):
 
     @pytest.fixture
     def device(self, url):
-        with edge.open_device(url) as device:
+        with open_device(url) as device:
             yield device
 
     def test_who_has_no_certificate_stays_outside(self, url):
         plain = url.partition("?")[0]
-        with pytest.raises(edge.UnavailableError, match="does not answer"):
+        with pytest.raises(UnavailableError, match="does not answer"):
             with RemoteDevice(plain, connector(plain), first_contact_s=0.3):
                 pass
 
@@ -140,7 +143,7 @@ def test_it_greets_with_version_and_port(running):
 
 def test_nothing_listens_there(tmp_path):
     url = f"rpyc://127.0.0.1:{free_port()}"
-    with pytest.raises(edge.UnavailableError, match=r"does not answer \(.*refused\): is it on"):
+    with pytest.raises(UnavailableError, match=r"does not answer \(.*refused\): is it on"):
         with RemoteDevice(url, connector(url), first_contact_s=0.3):
             pass
 
@@ -160,13 +163,13 @@ def test_a_port_in_use_is_one_line(running, tmp_path, capsys):
 
 def test_another_protocol_is_refused_at_once(running, monkeypatch):
     monkeypatch.setattr("edge.remote.client.PROTOCOL", 99)
-    with pytest.raises(edge.UsageError, match="speaks protocol 2, this host 99: install the same version on both"):
-        with edge.open_device(running.url):
+    with pytest.raises(UsageError, match="speaks protocol 2, this host 99: install the same version on both"):
+        with open_device(running.url):
             pass
 
 
 def test_an_agent_killed_while_it_measures_costs_only_time(tmp_path):
-    with agent(tmp_path) as process, edge.open_device(process.url) as device:
+    with agent(tmp_path) as process, open_device(process.url) as device:
 
         def kill():
             wait_until(lambda: children(process))
@@ -181,7 +184,7 @@ def test_an_agent_killed_while_it_measures_costs_only_time(tmp_path):
 def test_an_agent_killed_while_it_is_sent_a_file_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.remote.client.PIECE_BYTES", 1000)
     images = make_images(5)
-    with agent(tmp_path) as process, edge.open_device(process.url) as device:
+    with agent(tmp_path) as process, open_device(process.url) as device:
         sent = []
         real = device._call
 
@@ -195,7 +198,7 @@ def test_an_agent_killed_while_it_is_sent_a_file_goes_on_where_it_was(tmp_path, 
 
         monkeypatch.setattr(device, "_call", call)
         labels = device.predict(int8_model(), images)
-    np.testing.assert_array_equal(labels, edge.predict(int8_model(), images))
+    np.testing.assert_array_equal(labels, predict(int8_model(), images))
     sizes = (len(int8_model()), images.nbytes + 128)  # an .npy has a head of 128 bytes
     assert len(sent) == sum(math.ceil(size / 1000) for size in sizes)  # no piece was sent twice
 
@@ -203,7 +206,7 @@ def test_an_agent_killed_while_it_is_sent_a_file_goes_on_where_it_was(tmp_path, 
 def test_a_line_that_is_cut_for_a_while_costs_only_time(running):
     proxy = Proxy(running.port)
     url = f"rpyc://127.0.0.1:{proxy.port}"
-    with edge.open_device(url) as device:
+    with open_device(url) as device:
 
         def cut():
             wait_until(lambda: children(running))
@@ -217,9 +220,9 @@ def test_a_line_that_is_cut_for_a_while_costs_only_time(running):
 
 
 def test_a_full_disk_is_told_and_the_agent_lives_on(tmp_path):
-    with agent(tmp_path) as process, edge.open_device(process.url) as device:
+    with agent(tmp_path) as process, open_device(process.url) as device:
         psutil.Process(process.process.pid).rlimit(psutil.RLIMIT_FSIZE, (4000, -1))
-        with pytest.raises(edge.UnavailableError, match="cannot store .*free space there"):
+        with pytest.raises(UnavailableError, match="cannot store .*free space there"):
             device.predict(float_model(), make_images(50))
         psutil.Process(process.process.pid).rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
         assert len(device.predict(float_model(), make_images(50))) == 50
@@ -229,7 +232,7 @@ def test_two_hosts_measure_one_after_the_other(running):
     found = []
 
     def measure():
-        with edge.open_device(running.url) as device:
+        with open_device(running.url) as device:
             found.append(device.measure(float_model(), LONG, make_images(3)))
 
     hosts = [threading.Thread(target=measure) for _ in range(2)]
@@ -244,14 +247,14 @@ def test_two_hosts_measure_one_after_the_other(running):
 def test_a_model_that_crashes_the_interpreter_is_infeasible_and_the_next_one_runs(running):
     damaged = bytearray(int8_model())
     damaged[3658] ^= 0x10
-    with edge.open_device(running.url) as device:
-        with pytest.raises(edge.InfeasibleError):
+    with open_device(running.url) as device:
+        with pytest.raises(InfeasibleError):
             device.measure(bytes(damaged), QUICK, make_images(2))
         device.measure(float_model(), QUICK, make_images(2))
 
 
 def test_ctrl_c_on_the_host_frees_the_device(running, monkeypatch):
-    with edge.open_device(running.url) as device:
+    with open_device(running.url) as device:
         real = device._call
 
         def interrupted(method, *arguments):
@@ -261,21 +264,21 @@ def test_ctrl_c_on_the_host_frees_the_device(running, monkeypatch):
 
         monkeypatch.setattr(device, "_call", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            device.measure(float_model(), edge.MeasurePlan("endless", 0.0, 100, 60.0), make_images(2))
+            device.measure(float_model(), MeasurePlan("endless", 0.0, 100, 60.0), make_images(2))
     wait_until(lambda: not children(running))
 
 
 def test_the_clocks_are_compared_to_the_millisecond(running):
-    with edge.open_device(running.url) as device:
+    with open_device(running.url) as device:
         ahead_s, uncertain_s = device._clock_ahead()
     assert abs(ahead_s) <= uncertain_s < 0.01  # it is the same clock
 
 
 def test_the_hosts_meter_goes_before_the_devices_own(tmp_path):
     with agent(tmp_path, "--meter=estimate://5W") as process:
-        with edge.open_rig(process.url, edge.devices.device.ON_DEVICE) as device:
+        with open_test_bench(process.url, ON_DEVICE) as device:
             own = device.measure(float_model(), QUICK, make_images(2))
-        with edge.open_rig(process.url, "estimate://3W") as device:
+        with open_test_bench(process.url, "estimate://3W") as device:
             hosts = device.measure(float_model(), QUICK, make_images(2))
     assert (own.meter, own.power_w, own.estimated) == ("estimate://5W", 5.0, True)
     assert (hosts.meter, hosts.power_w) == ("estimate://3W", 3.0)

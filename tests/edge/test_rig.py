@@ -2,8 +2,11 @@
 
 import pytest
 
-import edge
+from edge.errors import UsageError
 from edge.measuring.environment import read_environment, throttling_now
+from edge.meters.meter import open_meter
+from edge.meters.readings import Power
+from edge.open import open_device
 
 
 def test_throttle_words():
@@ -35,10 +38,10 @@ def test_environment_of_a_machine_that_tells_nothing(tmp_path):
 
 
 def test_the_estimate_meter_says_so():
-    with edge.open_meter("estimate://4.8W") as meter:
+    with open_meter("estimate://4.8W") as meter:
         assert meter.estimated
         assert meter.url == "estimate://4.8W"
-        assert meter.power(0.0, 1.0) == edge.Power(4.8, 4.8, 0)
+        assert meter.power(0.0, 1.0) == Power(4.8, 4.8, 0)
         assert meter.shortest_window_s == 0.0
 
 
@@ -62,8 +65,8 @@ def test_the_estimate_meter_says_so():
     ],
 )
 def test_a_bad_meter_url_gives_an_example(url):
-    with pytest.raises(edge.UsageError) as caught:
-        edge.open_meter(url)
+    with pytest.raises(UsageError) as caught:
+        open_meter(url)
     assert "estimate://4.8W" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -87,7 +90,7 @@ def test_a_bad_meter_url_gives_an_example(url):
     ],
 )
 def test_a_bad_device_url_tells_what_is_wrong(url, words):
-    with pytest.raises(edge.UsageError) as caught:
-        edge.open_device(url)
+    with pytest.raises(UsageError) as caught:
+        open_device(url)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -4,31 +4,34 @@ from dataclasses import replace
 
 import pytest
 
-import edge
+from edge.errors import EdgeError, InvalidMeasurementError, UnavailableError
 from edge.measuring.attempts import find_fault, measure_until_believed, weigh
+from edge.measuring.measurement import Attempt, Environment, Idle, Measurement, Window
+from edge.measuring.plan import MeasurePlan
+from edge.meters.readings import Power
 
-PLAN = edge.MeasurePlan("three", warmup_s=0.0, windows=2, window_s=1.0, max_spread=0.2, attempts=3, pause_s=7.0)
-ENVIRONMENT = edge.Environment(
+PLAN = MeasurePlan("three", warmup_s=0.0, windows=2, window_s=1.0, max_spread=0.2, attempts=3, pause_s=7.0)
+ENVIRONMENT = Environment(
     host="pi", machine="aarch64", cpu="Cortex-A53", cores=4, os="Debian 12", python="3.11.2", runtime="r",
     delegate="XNNPACK", governor="performance", clock_mhz=1400.0, temperature_c=50.0, throttled="0x0",
 )  # fmt: skip
 
 
-def measured(*invoke_s: float, throttled: str = "0x0") -> edge.Measurement:
+def measured(*invoke_s: float, throttled: str = "0x0") -> Measurement:
     """Windows of a second and 100 images each, from second 10 on, with so many seconds inside invoke()."""
-    windows = tuple(edge.Window(10.0 + n, 11.0 + n, 100, each, 1.0, 1.0) for n, each in enumerate(invoke_s))
-    return edge.Measurement(
+    windows = tuple(Window(10.0 + n, 11.0 + n, 100, each, 1.0, 1.0) for n, each in enumerate(invoke_s))
+    return Measurement(
         "a" * 64, 1000, PLAN, windows, 40.0, 2.0, 1.0, replace(ENVIRONMENT, throttled=throttled), "local:", "none",
-        estimated=False, idle=edge.Idle(1.0, 9.0),
+        estimated=False, idle=Idle(1.0, 9.0),
     )  # fmt: skip
 
 
-def attempts(*results: edge.Measurement | edge.EdgeError):
+def attempts(*results: Measurement | EdgeError):
     given = iter(results)
 
-    def attempt() -> list[edge.Measurement]:
+    def attempt() -> list[Measurement]:
         result = next(given)
-        if isinstance(result, edge.EdgeError):
+        if isinstance(result, EdgeError):
             raise result
         return [result]
 
@@ -46,15 +49,15 @@ def test_a_steady_measurement_is_believed_at_once():
 
 def test_what_is_not_believed_is_repeated_after_a_pause_and_kept():
     pauses: list[float] = []
-    gap = edge.InvalidMeasurementError("3 readings are missing")
+    gap = InvalidMeasurementError("3 readings are missing")
     (result,) = measure_until_believed(attempts(UNSTEADY, gap, STEADY), PLAN, pauses.append)
     assert pauses == [7.0, 7.0]
     unsteady, gappy = result.rejected
     assert "spread over 29% of their median, the limit is 20%" in unsteady.fault
     assert unsteady.windows == UNSTEADY.windows
-    assert gappy == edge.Attempt("3 readings are missing")
+    assert gappy == Attempt("3 readings are missing")
     assert replace(result, rejected=()) == STEADY
-    assert edge.Measurement.from_json(result.to_json()) == result
+    assert Measurement.from_json(result.to_json()) == result
 
 
 def test_of_several_models_all_are_believed_or_none():
@@ -66,20 +69,20 @@ def test_of_several_models_all_are_believed_or_none():
 
 def test_a_device_that_was_not_at_rest_is_not_believed():
     for power_w, believed in ((4.0, True), (3.0, False)):
-        restless = replace(STEADY, idle=edge.Idle(1.0, 9.0, power_w, 4.8))
+        restless = replace(STEADY, idle=Idle(1.0, 9.0, power_w, 4.8))
         fault = find_fault(restless)
         assert fault is None if believed else "not at rest before: 4.80 W at most" in (fault or "")
 
 
 @pytest.mark.parametrize(("last", "words"), [(UNSTEADY, "max_spread"), (THROTTLED, "held back \\(throttled\\)")])
 def test_after_the_last_attempt_the_reason_is_told(last, words):
-    with pytest.raises(edge.InvalidMeasurementError, match=f"{words}.*\\(3 attempts\\)"):
+    with pytest.raises(InvalidMeasurementError, match=f"{words}.*\\(3 attempts\\)"):
         measure_until_believed(attempts(UNSTEADY, THROTTLED, last), PLAN, lambda seconds: None)
 
 
 def test_a_rig_that_is_gone_is_not_asked_again():
-    gone = edge.UnavailableError("no reading for 5.0 s")
-    with pytest.raises(edge.UnavailableError, match="no reading"):
+    gone = UnavailableError("no reading for 5.0 s")
+    with pytest.raises(UnavailableError, match="no reading"):
         measure_until_believed(attempts(gone), PLAN, lambda seconds: None)
 
 
@@ -94,7 +97,7 @@ class Steps:
     def power(self, start_s, end_s):
         self.asked.append((start_s, end_s))
         watts = 4.8 if start_s >= 9.5 else 2.8
-        return edge.Power(watts, watts + 0.1, 5)
+        return Power(watts, watts + 0.1, 5)
 
 
 def test_gross_and_net_energy_come_from_the_same_windows():

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import edge
 from edge.__main__ import main
+from edge.errors import InvalidMeasurementError, UsageError
 from edge.meters.meter import open_meter
 from edge.meters.readings import Decoder, parse_smart_power_3
 from edge.meters.simulator.command import Load, descendants, named
@@ -137,15 +137,15 @@ def test_silence_and_garbage():
 
 @pytest.mark.parametrize("command", ["", "fly", "silence", "silence x", "silence -1", "reset now"])
 def test_an_unknown_command_lists_what_exists(command):
-    with pytest.raises(edge.UsageError, match="there is: reset, silence SECONDS"):
+    with pytest.raises(UsageError, match="there is: reset, silence SECONDS"):
         Supply(constant, 0.0).command(command, 0.0)
 
 
 def test_bad_settings_are_refused():
     for faults in ({"lost": 1.1}, {"cut": -0.1}, {"jitter_s": float("nan")}):
-        with pytest.raises(edge.UsageError):
+        with pytest.raises(UsageError):
             Faults(**faults)
-    with pytest.raises(edge.UsageError, match="> 0 s"):
+    with pytest.raises(UsageError, match="> 0 s"):
         Supply(constant, 0.0, period_s=0.0)
 
 
@@ -259,7 +259,7 @@ def _busy_power(meter, log):
             if watts == 4.8 and end_s - start_s > meter.shortest_window_s + 0.2:
                 try:
                     return meter.power(start_s, end_s)
-                except edge.InvalidMeasurementError:
+                except InvalidMeasurementError:
                     after_s = end_s
     raise AssertionError("the burning process never got its share of the processor")
 

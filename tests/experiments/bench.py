@@ -48,10 +48,10 @@ def startup() -> list[Row]:
         )
 
     bare = run("-c", "pass")
-    edge = run("-c", "import edge") - bare
+    edge = run("-c", "import edge.open") - bare
     help_s = run("-m", "search", "--help")
     return [
-        Row("import edge (without Python's own start)", edge, "s", "<= 0.3", edge <= 0.3),
+        Row("import edge.open (without Python's own start)", edge, "s", "<= 0.3", edge <= 0.3),
         Row("thrones --help", help_s, "s", "<= 0.5", help_s <= 0.5),
     ]
 
@@ -62,7 +62,9 @@ def overhead(trials: int = 60) -> Row:
     from models import float_model
     from rich.console import Console
 
-    from edge import PLANS, LocalDevice, MeasurePlan, open_meter
+    from edge.devices.local import LocalDevice
+    from edge.measuring.plan import PLANS, MeasurePlan
+    from edge.meters.meter import open_meter
     from search.cache import Cache
     from search.candidate.accuracy import Accuracy
     from search.candidate.calibration import Speed
@@ -149,7 +151,8 @@ def measuring() -> list[Row]:
     from compress.convert import ConversionJob, convert
     from compress.network import build
     from compress.spec import CompressionSpec
-    from edge import PLANS, LocalDevice
+    from edge.devices.local import LocalDevice
+    from edge.measuring.plan import PLANS
 
     spec = CompressionSpec(**{**MICRO, "fractions": (MICRO["fractions"],) * 14})  # type: ignore[arg-type]  # a mixed dict
     architecture = spec.architecture()

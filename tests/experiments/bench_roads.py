@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from paths import RESULTS
 
 from compress.errors import UsageError
-from edge import PLANS, LocalDevice, Measurement, MeasurePlan, open_meter
 from edge.comparison import Entry, Images, compare
+from edge.devices.local import LocalDevice
+from edge.measuring.measurement import Measurement
+from edge.measuring.plan import PLANS, MeasurePlan
+from edge.meters.meter import open_meter
 from search.cli.errors import one_line
 
 ROADS = ("latency", "energy", "fom")

@@ -79,7 +79,7 @@ def collect(run: Path) -> list[dict[str, str]]:
 
 
 def _line(study: str, trial: Any) -> dict[str, str]:
-    from edge import Measurement
+    from edge.measuring.measurement import Measurement
 
     about = trial.user_attrs
     spec = CompressionSpec.from_dict(about["spec"])

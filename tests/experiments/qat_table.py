@@ -35,7 +35,7 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     from compress.spec import CompressionSpec
     from compress.tensorflow_setup import keras
     from compress.training.train import Trainer, TrainPlan, train
-    from edge import LocalDevice
+    from edge.devices.local import LocalDevice
     from search.candidate.base_network import bundled_weights
 
     spec = CompressionSpec.from_dict({**json.loads((RESULTS / road / "spec.json").read_text()), "parent": None})

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from paths import RESULTS
 
-from edge import PLANS, LocalDevice, Measurement
+from edge.devices.local import LocalDevice
+from edge.measuring.measurement import Measurement
+from edge.measuring.plan import PLANS
 from search.candidate.architecture_speed import turns_plan
 from search.strategy.turns_verdict import Verdict, advantages, judge
 

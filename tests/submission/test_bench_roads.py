@@ -13,9 +13,10 @@ import pytest
 from paths import ROOT
 from small_study import COMPARISON, MODEL, TRIALS, export_winner, measured, write_study
 
-import edge
 from compress.errors import UsageError
 from edge.comparison import Entry
+from edge.devices.local import LocalDevice
+from edge.measuring.plan import PLANS
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +89,11 @@ def test_the_whole_bench(winners: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 
 def test_models_run_with_their_own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(edge.LocalDevice, "measure", lambda device, model, plan, *_: asked.append(plan.threads))
+    monkeypatch.setattr(LocalDevice, "measure", lambda device, model, plan, *_: asked.append(plan.threads))
     images = np.zeros((1, 32, 32, 3), np.uint8)
     with bench_roads.Threaded([bench_roads.Winner("latency", MODEL, 2, {})]) as device:
         for model in (MODEL, b"TFL3 the base"):
-            device.measure(model, edge.PLANS["short"], images)
+            device.measure(model, PLANS["short"], images)
     assert asked == [2, 1]
 
 

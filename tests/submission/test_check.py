@@ -15,10 +15,10 @@ from hasty import HASTY
 from pptx import Presentation
 from submissions import Files, found, rewrite, wrong
 
-import edge
 from compress.errors import UsageError
 from edge.diagnostics import DOUBTFUL
 from edge.errors import EdgeError
+from edge.measuring.plan import PLANS
 from search.submission.grid_table import from_json, read_table, to_json
 from search.submission.reproduce import Replay, table3
 
@@ -26,7 +26,7 @@ from search.submission.reproduce import Replay, table3
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, plan in HASTY.items():
-        monkeypatch.setitem(edge.PLANS, name, plan)
+        monkeypatch.setitem(PLANS, name, plan)
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_a_submission_made_by_hand_is_checked_by_its_slide(folder: Path) -> None
 def test_a_latency_that_a_busy_machine_cannot_measure_is_doubtful(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(edge.PLANS, "search", replace(edge.PLANS["search"], max_spread=1e-9, attempts=1))
+    monkeypatch.setitem(PLANS, "search", replace(PLANS["search"], max_spread=1e-9, attempts=1))
     (latency,) = [each for each in found(folder / "M3_7.zip") if each.what == "latency"]
     assert latency.verdict == DOUBTFUL and " ms claimed, and none here: the windows' mean" in latency.found
 

@@ -13,11 +13,14 @@ from conftest import Finished
 from hasty import HASTY
 from paths import RESULTS
 
-import edge
 from compress.datasets.dataset import load
 from compress.errors import UsageError
 from compress.hashing import arrays_key
 from compress.network import load_weights, save_weights
+from edge.devices.local import LocalDevice
+from edge.measuring.plan import PLANS
+from edge.meters.meter import Meter, open_meter
+from edge.runtime import tflite
 from search.candidate.base_network import bundled_weights
 from search.submission.reproduce import Differing, Replay, check, table3, warnings, windows_csv, write_replay
 from search.submission.reproduce import replay as replay_in_process
@@ -49,7 +52,7 @@ def test_a_replay_builds_the_same_bytes_again_and_measures_the_stored_ones(repla
     assert "rebuilt from spec, base, data and seed: the same bytes" in said  # on one machine, with equal threads
     assert found.rebuilt.sha256 == found.sha256
     images, labels = load(str(folder / "squares.npz")).test
-    assert found.test_accuracy_percent == float(np.mean(edge.predict(model, images) == labels) * 100)
+    assert found.test_accuracy_percent == float(np.mean(tflite.predict(model, images) == labels) * 100)
     table = table3(found)
     assert table.runs == len(found.runs) == 3
     assert table.latency_ms == sorted(run.latency_ms for run in found.runs)[1]
@@ -151,10 +154,10 @@ def test_runs_that_are_too_few_or_far_apart_are_warned_of(replayed: tuple[Path, 
     assert apart.startswith("the runs' latencies lie 6% apart, more than 5%")
 
 
-class Elsewhere(edge.LocalDevice):
+class Elsewhere(LocalDevice):
     """A device that is not the host, and takes one image for another."""
 
-    def __init__(self, meter: edge.Meter) -> None:
+    def __init__(self, meter: Meter) -> None:
         super().__init__(meter)
         self.url = "ssh://pi@elsewhere"
 
@@ -168,9 +171,9 @@ def test_images_that_host_and_device_label_differently_are_listed(
     replayed: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, plan in HASTY.items():
-        monkeypatch.setitem(edge.PLANS, name, plan)
-    rig = "search.candidate.context.open_rig"
-    monkeypatch.setattr(rig, lambda device, meter, tell: Elsewhere(edge.open_meter(meter)))
+        monkeypatch.setitem(PLANS, name, plan)
+    rig = "search.candidate.context.open_test_bench"
+    monkeypatch.setattr(rig, lambda device, meter, tell: Elsewhere(open_meter(meter)))
     monkeypatch.setattr("search.submission.reproduce.MOST_DIFFERING", 0.01)
     folder, _ = replayed
     squares.lend_base(folder, tmp_path / "runs")

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from models import float_model, int8_model
 
-import edge
+from edge.errors import InfeasibleError, UsageError
+from edge.measuring.measurement import Measurement
+from edge.measuring.plan import MeasurePlan
+from edge.runtime.tflite import predict
 
 # Short on purpose: the contract is about what comes back, not about good figures. So any spread is accepted.
-QUICK = edge.MeasurePlan("quick", warmup_s=0.0, windows=3, window_s=0.005, max_spread=1e6)
+QUICK = MeasurePlan("quick", warmup_s=0.0, windows=3, window_s=0.005, max_spread=1e6)
 
 
 def make_images(count: int, seed: int = 0) -> np.ndarray:
@@ -36,7 +39,7 @@ class DeviceContract:
         assert 0 <= measurement.memory_growth_mb < measurement.peak_memory_mb
 
     def test_makes_the_planned_passes(self, device):
-        plan = edge.MeasurePlan("passes", warmup_s=0.0, windows=1, window_s=0.001, passes=3, max_spread=1e6)
+        plan = MeasurePlan("passes", warmup_s=0.0, windows=1, window_s=0.001, passes=3, max_spread=1e6)
         images = make_images(1000)
         measurement = device.measure(int8_model(), plan, images)
         assert sum(window.images for window in measurement.windows) >= 3 * len(images)
@@ -48,7 +51,7 @@ class DeviceContract:
         assert [each.sha256 for each in found] == [hashlib.sha256(model).hexdigest() for model in models]
         assert len(found[0].windows) == len(found[1].windows) >= QUICK.windows
         assert all(0 <= each.memory_growth_mb < each.peak_memory_mb for each in found)
-        assert found == [edge.Measurement.from_json(each.to_json()) for each in found]
+        assert found == [Measurement.from_json(each.to_json()) for each in found]
 
     def test_says_when_it_was_taken_and_on_which_processor(self, device):
         before_s = time.time()
@@ -58,7 +61,7 @@ class DeviceContract:
 
     def test_a_measurement_survives_json(self, device):
         measurement = device.measure(int8_model(), QUICK, make_images(3))
-        assert edge.Measurement.from_json(measurement.to_json()) == measurement
+        assert Measurement.from_json(measurement.to_json()) == measurement
 
     @pytest.mark.parametrize("model", [float_model(), int8_model()], ids=["float32", "int8"])
     def test_predicts_what_this_process_predicts(self, device, model):
@@ -66,7 +69,7 @@ class DeviceContract:
         labels = device.predict(model, images)
         assert labels.dtype == np.int64
         assert len(set(labels.tolist())) > 1
-        np.testing.assert_array_equal(labels, edge.predict(model, images))
+        np.testing.assert_array_equal(labels, predict(model, images))
 
     @pytest.mark.parametrize(
         ("model", "words"),
@@ -84,7 +87,7 @@ class DeviceContract:
             lambda: device.measure_in_turns([int8_model(), model], QUICK, make_images(2)),
             lambda: device.predict(model, make_images(2)),
         ):
-            with pytest.raises(edge.InfeasibleError) as caught:
+            with pytest.raises(InfeasibleError) as caught:
                 call()
             assert words in str(caught.value)
             assert "\n" not in str(caught.value)
@@ -95,7 +98,7 @@ class DeviceContract:
             np.zeros((2, 28, 28, 1), np.uint8),
             np.zeros((2, 32, 32, 3)),
         ):
-            with pytest.raises(edge.UsageError, match="uint8"):
+            with pytest.raises(UsageError, match="uint8"):
                 device.predict(float_model(), images)
 
     def test_environment_names_the_runtime(self, device):

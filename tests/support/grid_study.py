@@ -6,8 +6,9 @@ from pathlib import Path
 
 import optuna
 
-import edge
 from compress.spec import QUANTIZATIONS
+from edge.measuring.measurement import Environment, Measurement, Window
+from edge.measuring.plan import PLANS
 from search.config import load_config
 from search.storage.open import open_storage, storage_url
 from search.strategy.search_space import grid_params, row_spec
@@ -29,18 +30,18 @@ DISTRIBUTIONS: dict[str, optuna.distributions.BaseDistribution] = {
 }
 
 
-def measured(latency_ms: float, model: bytes) -> edge.Measurement:
+def measured(latency_ms: float, model: bytes) -> Measurement:
     """Three windows with an assumed power of 4.8 W."""
-    window = edge.Window(0.0, 10.0, 9000, latency_ms * 9, latency_ms, latency_ms * 1.1, 4.8, 4.8)
-    return edge.Measurement(
+    window = Window(0.0, 10.0, 9000, latency_ms * 9, latency_ms, latency_ms * 1.1, 4.8, 4.8)
+    return Measurement(
         sha256=sha256(model).hexdigest(),
         model_bytes=len(model),
-        plan=edge.PLANS["whole"],
+        plan=PLANS["whole"],
         windows=(window, window, window),
         peak_memory_mb=60.0,
         memory_growth_mb=5.0,
         load_ms=1.0,
-        environment=edge.Environment(
+        environment=Environment(
             HOST, "x86_64", "A CPU", 2, "Debian GNU/Linux 12", "3.11.7", "ai-edge-litert 2.3.0", "XNNPACK",
             None, None, None, None,
         ),

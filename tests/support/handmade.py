@@ -2,7 +2,8 @@
 
 from compress.architecture import BASE
 from compress.spec import CompressionSpec
-from edge import PLANS, Attempt, Environment, Measurement, Window
+from edge.measuring.measurement import Attempt, Environment, Measurement, Window
+from edge.measuring.plan import PLANS
 from search.report.results import Figures, StudyResults, TrialResult
 
 NASTY = "</script><script>alert('ä')</script> & [bold]ms[/bold]"

@@ -5,7 +5,7 @@ Plans that ask for whole passes over the test set make one: the tests' images ar
 
 from dataclasses import replace
 
-from edge import PLANS
+from edge.measuring.plan import PLANS
 from search.candidate import calibration
 from search.cli.app import main
 

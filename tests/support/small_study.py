@@ -10,8 +10,9 @@ from typing import Any
 import models
 import optuna
 
-import edge
 from compress.spec import CompressionSpec
+from edge.measuring.measurement import Environment, Measurement, Window
+from edge.measuring.plan import PLANS
 from search.config import load_config
 from search.report import export
 from search.report.load_results import collect
@@ -24,17 +25,17 @@ MODEL = models.float_model()
 SPEC = CompressionSpec(fractions=(0.5,) * 14, dropped_blocks=(7, 8), stem_stride=2, epochs=12)
 
 
-def measured(latency_ms: float, model: bytes = MODEL, plan: str = "final") -> edge.Measurement:
+def measured(latency_ms: float, model: bytes = MODEL, plan: str = "final") -> Measurement:
     """Return a measurement of one window, with an assumed power of 4.8 W."""
-    return edge.Measurement(
+    return Measurement(
         sha256=sha256(model).hexdigest(),
         model_bytes=len(model),
-        plan=edge.PLANS[plan],
-        windows=(edge.Window(0.0, 10.0, 1000, latency_ms, latency_ms, latency_ms * 1.1, 4.8, 4.8),),
+        plan=PLANS[plan],
+        windows=(Window(0.0, 10.0, 1000, latency_ms, latency_ms, latency_ms * 1.1, 4.8, 4.8),),
         peak_memory_mb=48.0,
         memory_growth_mb=1.0,
         load_ms=1.0,
-        environment=edge.Environment(
+        environment=Environment(
             HOST, "x86_64", "A CPU @ 2.0 GHz", 2, "Debian GNU/Linux 12", "3.12.1", "ai-edge-litert 2.3.0", "XNNPACK",
             None, None, None, None,
         ),
@@ -44,7 +45,7 @@ def measured(latency_ms: float, model: bytes = MODEL, plan: str = "final") -> ed
     )  # fmt: skip
 
 
-def stored(measurement: edge.Measurement) -> dict[str, Any]:
+def stored(measurement: Measurement) -> dict[str, Any]:
     """Return a measurement as the study keeps it."""
     return dict(json.loads(measurement.to_json()))
 

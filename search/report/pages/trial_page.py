@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from compress.spec import CompressionSpec
-from edge import Measurement, Window
+from edge.measuring.measurement import Measurement, Window
 from search.report import tables
 from search.report.comparison import METRICS
 from search.report.formatting import NONE, counted, marked, percent, significant

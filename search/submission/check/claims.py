@@ -11,10 +11,14 @@ from compress.audit import audit
 from compress.datasets.dataset import Dataset
 from compress.errors import CompressError, UsageError, one_line
 from compress.spec import CompressionSpec
-from edge import EdgeError, InvalidMeasurementError, LocalDevice, open_meter, plan_for, read_operators
 from edge.comparison import try_pixels
+from edge.devices.local import LocalDevice
 from edge.diagnostics import DOUBTFUL, OK, WRONG, Finding
+from edge.errors import EdgeError, InvalidMeasurementError
+from edge.measuring.plan import plan_for
+from edge.meters.meter import open_meter
 from edge.runtime.preprocessing import PIXELS
+from edge.runtime.tflite import read_operators
 from search.config import StudyConfig
 from search.report.formatting import counted, percent, significant
 from search.submission import grid_table as grids

@@ -15,7 +15,7 @@ from compress.network import Weights, build
 from compress.quantization import quantization_aware
 from compress.spec import CompressionSpec
 from compress.training.train import Epoch, Trainer
-from edge import read_operators
+from edge.runtime.tflite import read_operators
 from search.candidate import train as candidate
 from search.candidate.train import fine_tune
 from search.config import StudyConfig, Training

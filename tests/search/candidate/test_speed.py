@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import edge
 from compress.errors import UsageError
 from compress.spec import CompressionSpec
+from edge.measuring.measurement import Environment, Measurement, Window
+from edge.measuring.plan import PLANS, MeasurePlan
 from search.cache import Cache
 from search.candidate.architecture_speed import (
     MAX_SAMPLES,
@@ -26,15 +27,15 @@ from search.candidate.architecture_speed import (
 from search.candidate.calibration import FIRST_TRIES, MAX_TRIES, Speed, calibrate, check_speed
 from search.strategy.turns_verdict import MAX_ROUNDS, Verdict
 
-PLAN = edge.PLANS["search"]
+PLAN = PLANS["search"]
 SPEC = CompressionSpec(dropped_blocks=tuple(range(2, 13)), stem_stride=4)
 BEST = Incumbent(7, 0.010, replace(SPEC, stem_stride=2), 71.0)
-ENVIRONMENT = edge.Environment(*("x86",) * 3, 2, *("x",) * 3, *(None,) * 5)
+ENVIRONMENT = Environment(*("x86",) * 3, 2, *("x",) * 3, *(None,) * 5)
 
 
-def measured(ms: float, plan: edge.MeasurePlan = PLAN) -> edge.Measurement:
-    windows = tuple(edge.Window(n, n + 1.0, 1000, ms, ms, ms) for n in range(plan.windows))
-    return edge.Measurement("a" * 64, 1, plan, windows, 40.0, 2.0, 1.0, ENVIRONMENT, "local:", "none", False)
+def measured(ms: float, plan: MeasurePlan = PLAN) -> Measurement:
+    windows = tuple(Window(n, n + 1.0, 1000, ms, ms, ms) for n in range(plan.windows))
+    return Measurement("a" * 64, 1, plan, windows, 40.0, 2.0, 1.0, ENVIRONMENT, "local:", "none", False)
 
 
 class Scripted:
@@ -45,10 +46,10 @@ class Scripted:
     def __init__(self, *singly: float, turns: Sequence[tuple[float, float]] = ()) -> None:
         self.singly, self.turns = iter(singly), iter(turns)
 
-    def measure(self, model: bytes, plan: edge.MeasurePlan, images: Any) -> edge.Measurement:
+    def measure(self, model: bytes, plan: MeasurePlan, images: Any) -> Measurement:
         return measured(next(self.singly), plan)
 
-    def measure_in_turns(self, models: list[bytes], plan: edge.MeasurePlan, images: Any) -> list[edge.Measurement]:
+    def measure_in_turns(self, models: list[bytes], plan: MeasurePlan, images: Any) -> list[Measurement]:
         return [measured(ms, plan) for ms in next(self.turns)]
 
 
@@ -121,7 +122,7 @@ def test_other_threads_are_measured_one_after_the_other(bench: Any, clock: Any) 
 
 
 def test_a_meter_keeps_its_long_windows_in_turns() -> None:
-    assert turns_plan(edge.PLANS["metered"]).window_s == edge.PLANS["metered"].window_s
+    assert turns_plan(PLANS["metered"]).window_s == PLANS["metered"].window_s
     short = turns_plan(PLAN)
     assert short.windows * short.window_s < PLAN.windows * PLAN.window_s
 
@@ -137,7 +138,7 @@ def test_a_trained_model_that_is_slower_than_its_structure_was_is_measured_again
 
 def test_what_is_hopeless_is_not_compared(bench: Any, clock: Any) -> None:
     assert compare_in_turns(bench, SPEC, BEST, PLAN, 0.0, 5.0, clock) == (Verdict.CANNOT_WIN, 0.2)
-    metered = edge.PLANS["metered"]  # half a minute a sample, and hardly disturbed
+    metered = PLANS["metered"]  # half a minute a sample, and hardly disturbed
     assert compare_in_turns(bench, SPEC, BEST, metered, 0.0, 1.5, clock)[0] is Verdict.CANNOT_WIN
 
 

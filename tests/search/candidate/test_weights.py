@@ -15,10 +15,11 @@ from optuna.artifacts import FileSystemArtifactStore
 from postgres import Postgres
 from squares import load_config, silent
 
-import edge
 from compress.datasets.dataset import load
 from compress.spec import CompressionSpec
 from compress.training.train import Epoch
+from edge.errors import UnavailableError
+from edge.measuring.plan import PLANS
 from search.cache import Cache
 from search.candidate import train as candidate
 from search.candidate.calibration import Speed
@@ -59,7 +60,7 @@ def fine_tuned(monkeypatch: pytest.MonkeyPatch) -> list[CompressionSpec]:
     monkeypatch.setattr("search.candidate.train.fine_tune", spy)
     monkeypatch.setattr("search.runner.trial.is_better", lambda *_: True)
     for name, plan in HASTY.items():
-        monkeypatch.setitem(edge.PLANS, name, plan)
+        monkeypatch.setitem(PLANS, name, plan)
     return done
 
 
@@ -259,7 +260,7 @@ def test_artifacts_that_cannot_be_read_for_a_while_are_the_rig_s_fault(
         raise OSError(116, "Stale file handle")
 
     monkeypatch.setattr(FileSystemArtifactStore, "open_reader", stale)
-    with pytest.raises(edge.UnavailableError, match="weights of trial 0 cannot be read: .*Stale file handle"):
+    with pytest.raises(UnavailableError, match="weights of trial 0 cannot be read: .*Stale file handle"):
         fetch_weights(other_cache(bench, tmp_path), trials, CHILD)
 
 

@@ -11,9 +11,10 @@ from conftest import Finished
 from hasty import HASTY
 from paths import STUDIES
 
-import edge
 from compress.datasets.dataset import load
 from compress.errors import UsageError
+from edge.measuring.plan import PLANS
+from edge.runtime.tflite import predict
 from search.config import Grid, load_config
 from search.runner.study import run_study
 from search.storage.study_state import load_study
@@ -34,7 +35,7 @@ SHOWN_NOWHERE = (
 def _hasty() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, plan in HASTY.items():
-            patch.setitem(edge.PLANS, name, plan)
+            patch.setitem(PLANS, name, plan)
         yield
 
 
@@ -79,7 +80,7 @@ def test_a_grid_runs_whole_goes_on_with_new_rows_and_repeats_none(copy: Path) ->
     for trial in trials:
         about = trial.user_attrs
         model = (copy / "runs" / "m1" / "artifacts" / about["artifact model.tflite"]).read_bytes()
-        labels = edge.predict(model, data.test[0])
+        labels = predict(model, data.test[0])
         assert float((labels == data.test[1]).mean() * 100) == about["test_accuracy_percent"]
         assert about["measurement"]["plan"]["name"] == "whole"  # what a grid does unasked
     assert trained.user_attrs["measurement"]["model_bytes"] < base.user_attrs["measurement"]["model_bytes"] / 20

@@ -19,11 +19,16 @@ from conftest import Finished
 from hasty import HASTY
 from rich.console import Console
 
-import edge
 from compress.datasets.dataset import Dataset, load
 from compress.errors import UsageError
 from compress.network import load_weights, save_weights
+from edge.devices.local import LocalDevice
+from edge.errors import EdgeError, UnavailableError
 from edge.measuring.environment import read_environment
+from edge.measuring.measurement import Measurement
+from edge.measuring.plan import PLANS, MeasurePlan
+from edge.meters.meter import open_meter
+from edge.runtime.tflite import predict
 from search.cache import Cache
 from search.candidate.base_network import base_path
 from search.candidate.calibration import Speed
@@ -38,7 +43,7 @@ from search.storage.study_state import ask_again, best_trial, load_study
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, plan in HASTY.items():
-        monkeypatch.setitem(edge.PLANS, name, plan)
+        monkeypatch.setitem(PLANS, name, plan)
 
 
 def trials_of(folder: Path, name: str = "squares") -> list[optuna.trial.FrozenTrial]:
@@ -84,11 +89,11 @@ def test_the_artifacts_are_what_was_measured(finished: Finished) -> None:
     for trial in trials_of(finished.folder)[1:3]:
         about = trial.user_attrs
         model = (folder / "artifacts" / about["artifact model.tflite"]).read_bytes()
-        measured = edge.Measurement.from_json((folder / "artifacts" / about["artifact windows.json"]).read_text())
+        measured = Measurement.from_json((folder / "artifacts" / about["artifact windows.json"]).read_text())
         assert sha256(model).hexdigest() == about["candidate"]["sha256"] == measured.sha256
         assert measured.latency_ms == trial.value
         images, labels = load(str(finished.folder / "squares.npz")).validation
-        accuracy = float(np.mean(edge.predict(model, images) == labels) * 100)
+        accuracy = float(np.mean(predict(model, images) == labels) * 100)
         assert accuracy == about["candidate"]["accuracy_percent"] >= 60
     assert sorted(path.name for path in folder.iterdir() if not path.name.startswith("study.")) == [
         "artifacts",
@@ -122,7 +127,7 @@ def test_status_best_report_and_json_agree(squares_copy: Path) -> None:
     model = (squares_copy / "best.tflite").read_bytes()
     assert sha256(model).hexdigest() == best["best"]["sha256"] == best["trials"][2]["figures"]["sha256"]
     images, labels = load(str(squares_copy / "squares.npz")).test
-    assert float(np.mean(edge.predict(model, images) == labels) * 100) == best["best"]["accuracy_percent"]
+    assert float(np.mean(predict(model, images) == labels) * 100) == best["best"]["accuracy_percent"]
     # A pruned trial has no objective, though Optuna takes its last accuracy for one.
     assert [trial["value"] is None for trial in best["trials"]] == [True, False, False, True]
     for words in ("best (trial 2)", "unpruned base", f"{best['best']['accuracy_percent']:.2f} test"):
@@ -284,7 +289,7 @@ def test_a_damaged_cache_is_made_anew(damage: bytes, squares_copy: Path) -> None
 def test_a_measurement_that_cannot_be_trusted_is_asked_for_once_more(
     squares_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(edge.PLANS, "search", replace(HASTY["search"], max_spread=1e-9))
+    monkeypatch.setitem(PLANS, "search", replace(HASTY["search"], max_spread=1e-9))
     config = squares.read(squares.write_study(squares_copy / "unsteady.toml", squares.SMALL, trials=1))
     study = run_study(config, load(str(squares_copy / "squares.npz")), squares.silent())
     first, second = study.get_trials()
@@ -293,16 +298,16 @@ def test_a_measurement_that_cannot_be_trusted_is_asked_for_once_more(
     assert (second.params, second.user_attrs["second try of"]) == (first.params, 0)
 
 
-class Broken(edge.LocalDevice):
+class Broken(LocalDevice):
     """A device whose rig fails at every measurement of a candidate, each time for another reason."""
 
     failures = 0
 
-    def measure(self, model: bytes, plan: edge.MeasurePlan, *others: Any, **more: Any) -> edge.Measurement:
+    def measure(self, model: bytes, plan: MeasurePlan, *others: Any, **more: Any) -> Measurement:
         if plan.name == "calibration":
             return super().measure(model, plan, *others, **more)
         type(self).failures += 1
-        raise edge.UnavailableError(f"no reading for {self.failures}.0 s")
+        raise UnavailableError(f"no reading for {self.failures}.0 s")
 
 
 def test_a_broken_rig_stops_the_study_with_the_first_reason_and_nothing_is_lost(
@@ -314,8 +319,9 @@ def test_a_broken_rig_stops_the_study_with_the_first_reason_and_nothing_is_lost(
     shutil.rmtree(squares_copy / "runs" / "cache" / "structures")
     monkeypatch.setattr("search.runner.loop.RIG_PAUSE_S", 0.0)
     with monkeypatch.context() as broken:
-        broken.setattr("search.candidate.context.open_rig", lambda device, meter, tell: Broken(edge.open_meter(meter)))
-        with pytest.raises(edge.EdgeError, match="the rig failed 3 times in a row; first: no reading for 1.0 s"):
+        opener = "search.candidate.context.open_test_bench"
+        broken.setattr(opener, lambda device, meter, tell: Broken(open_meter(meter)))
+        with pytest.raises(EdgeError, match="the rig failed 3 times in a row; first: no reading for 1.0 s"):
             run_study(config, data, squares.silent())
     failed = trials_of(squares_copy, "broken")
     assert [trial.state.name for trial in failed] == ["FAIL"] * 3 + ["WAITING"] * 2

@@ -19,9 +19,9 @@ from postgres import Postgres
 from rehearsals import start, trials_of, write_rehearsal
 from squares import refused, thrones
 
-import edge
 from compress.datasets.dataset import load
 from compress.errors import UsageError
+from edge.measuring.plan import PLANS
 from search.config import StudyConfig, load_config
 from search.runner.study import run_study
 from search.storage.artifacts import MODEL, PLACE, check_place, place_of, read_artifact, settle
@@ -32,7 +32,7 @@ from search.storage.study_state import best_trial, load_study
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, plan in HASTY.items():
-        monkeypatch.setitem(edge.PLANS, name, plan)
+        monkeypatch.setitem(PLANS, name, plan)
 
 
 @pytest.fixture(scope="module")

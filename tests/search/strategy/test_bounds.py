@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import edge
+from edge.measuring.measurement import Environment, Measurement, Window
+from edge.measuring.plan import MeasurePlan
 from search.strategy.early_stopping import (
     FREE_LEAST,
     FREE_SLACK,
@@ -19,14 +20,14 @@ from search.strategy.early_stopping import (
     required_percent,
 )
 
-HERE = edge.Environment("pi", "aarch64", "A53", 4, "Linux", "3.11", "litert", None, None, None, None, None)
+HERE = Environment("pi", "aarch64", "A53", 4, "Linux", "3.11", "litert", None, None, None, None, None)
 
 
-def measurement(power_w: float | None) -> edge.Measurement:
+def measurement(power_w: float | None) -> Measurement:
     """100 images in 0.5 s, of which 0.2 s inside invoke(): 2 ms, and 5 ms x power for an image."""
-    window = edge.Window(10.0, 10.5, 100, 0.2, 2.0, 2.1, power_w, power_w)
-    plan = edge.MeasurePlan("test", warmup_s=0.0, windows=1, window_s=0.5)
-    return edge.Measurement("ab" * 32, 1000, plan, (window,), 50.0, 1.0, 1.0, HERE, "local:", "none", False)
+    window = Window(10.0, 10.5, 100, 0.2, 2.0, 2.1, power_w, power_w)
+    plan = MeasurePlan("test", warmup_s=0.0, windows=1, window_s=0.5)
+    return Measurement("ab" * 32, 1000, plan, (window,), 50.0, 1.0, 1.0, HERE, "local:", "none", False)
 
 
 def test_objective() -> None:

@@ -13,8 +13,9 @@ import sampler_comparison as comparison
 from candidates import Recorded
 from surrogate import Surrogate
 
-import edge
 from compress.spec import CompressionSpec
+from edge.measuring.measurement import Environment, Measurement, Window
+from edge.measuring.plan import PLANS
 from search.config import StudyConfig, load_config
 from search.storage.study_state import open_storage
 
@@ -29,10 +30,10 @@ ODD = CompressionSpec(
 
 
 def measured(latency_ms: float) -> dict[str, object]:
-    here = edge.Environment(*("x86",) * 3, 2, *("x",) * 3, *(None,) * 5)
-    window = edge.Window(0.0, 1.0, 100, latency_ms / 10, latency_ms, latency_ms)
-    plan = edge.PLANS["search"]
-    found = edge.Measurement("ab" * 32, 9, plan, (window,), 1.0, 1.0, 1.0, here, "local:", "none", False)
+    here = Environment(*("x86",) * 3, 2, *("x",) * 3, *(None,) * 5)
+    window = Window(0.0, 1.0, 100, latency_ms / 10, latency_ms, latency_ms)
+    plan = PLANS["search"]
+    found = Measurement("ab" * 32, 9, plan, (window,), 1.0, 1.0, 1.0, here, "local:", "none", False)
     return dict(json.loads(found.to_json()))
 
 

@@ -7,21 +7,22 @@ import turns
 from hypothesis import given
 from hypothesis import strategies as st
 
-import edge
+from edge.measuring.measurement import Environment, Measurement, Window
+from edge.measuring.plan import MeasurePlan
 from search.strategy.turns_verdict import MAX_ROUNDS, NEAR, Verdict, advantages, judge
 
 RATIOS = st.lists(st.floats(0.1, 10), min_size=1, max_size=20)
 
 
-def measured(*p50_us: float, power_w: float | None = None, around_us: float = 0.0) -> edge.Measurement:
+def measured(*p50_us: float, power_w: float | None = None, around_us: float = 0.0) -> Measurement:
     """Windows of 1,000 images, each with this median invoke(), and with a mean that is a half longer."""
-    environment = edge.Environment(*("x86",) * 3, 2, *("x",) * 3, *(None,) * 5)
+    environment = Environment(*("x86",) * 3, 2, *("x",) * 3, *(None,) * 5)
     windows = tuple(
-        edge.Window(n, n + (1.5 * us + around_us) / 1e3, 1000, 1.5 * us / 1e3, us / 1e3, us / 1e3, power_w, power_w)
+        Window(n, n + (1.5 * us + around_us) / 1e3, 1000, 1.5 * us / 1e3, us / 1e3, us / 1e3, power_w, power_w)
         for n, us in enumerate(p50_us)
     )
-    plan = edge.MeasurePlan("turns", 0.0, len(windows), 0.001)
-    return edge.Measurement("a" * 64, 1, plan, windows, 40.0, 2.0, 1.0, environment, "local:", "none", False)
+    plan = MeasurePlan("turns", 0.0, len(windows), 0.001)
+    return Measurement("a" * 64, 1, plan, windows, 40.0, 2.0, 1.0, environment, "local:", "none", False)
 
 
 def test_an_advantage_is_how_many_times_better_a_pair_of_windows_is() -> None:

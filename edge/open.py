@@ -1,0 +1,63 @@
+"""Open what can measure a model: a device by its URL, or several, together with a power meter."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from edge.devices.device import Device
+from edge.devices.fake import FakeDevice
+from edge.devices.local import LocalDevice
+from edge.devices.pool import Pool
+from edge.errors import UsageError
+from edge.meters.meter import Meter, open_meter
+
+ON_DEVICE = "device:"
+"""In place of a meter's URL: the meter that is connected to the device itself and that its agent has opened."""
+
+
+def open_device(
+    url: str,
+    meter: Meter | None = None,
+    tell: Callable[[str], object] = lambda phase: None,
+    patient: bool = True,
+) -> Device:
+    """The device behind a URL, to be used in a `with`.
+
+    `meter` stays the caller's to close; None means the one that hangs on a remote device, if any.
+    `tell` hears what a remote device is doing meanwhile; `patient`: whether one that is lost is sought for a minute.
+    Raises UsageError for a URL that names no device.
+    """
+    if url == "local:":
+        return LocalDevice(meter, tell=tell)
+    if url.startswith("fake://"):
+        return FakeDevice(url, meter, tell=tell)
+    if url.startswith(("rpyc://", "ssh://")):
+        from edge.remote.client import FIRST_CONTACT_S, RETRY_S, RemoteDevice
+        from edge.remote.connect import connector  # rpyc takes long to load, and most commands do without it
+
+        return RemoteDevice(url, connector(url), meter, tell, RETRY_S if patient else FIRST_CONTACT_S)
+    raise UsageError(
+        f"no device {url!r}; there are: local:, ssh://pi@raspberrypi.local, rpyc://127.0.0.1:18861, fake://NAME"
+    )
+
+
+@contextmanager
+def open_test_bench(
+    device_urls: Sequence[str] | str, meter_url: str, tell: Callable[[str], object] = lambda phase: None
+) -> Iterator[Device]:
+    """The device, or the pool of several, together with the meter that weighs it: one on this host, or ON_DEVICE.
+
+    Raises UsageError for a URL that names nothing or is named twice, for one meter with several boards and for boards
+    of different kinds, UnavailableError when device or meter do not answer.
+    """
+    urls = [device_urls] if isinstance(device_urls, str) else list(device_urls)
+    if not urls:
+        raise UsageError("no device is named: for example ssh://pi@raspberrypi.local")
+    for url in urls:
+        if urls.count(url) > 1:
+            raise UsageError(f"{url} is named twice: a board takes one measurement at a time")
+    if len(urls) > 1 and meter_url != ON_DEVICE and not meter_url.startswith("estimate://"):
+        raise UsageError(f"{meter_url} hangs on one of the {len(urls)} boards: use {ON_DEVICE}, each board's own")
+    with ExitStack() as stack:
+        meter = None if meter_url == ON_DEVICE else stack.enter_context(open_meter(meter_url))
+        devices = [open_device(url, meter, tell, patient=len(urls) == 1) for url in urls]
+        yield stack.enter_context(devices[0] if len(urls) == 1 else Pool(devices, tell))
