@@ -1,6 +1,7 @@
 """A study file: what it may say, and what it means. An unknown key is an error with a suggestion."""
 
 import difflib
+import logging
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +12,14 @@ from compress.errors import UsageError
 from compress.spec import ENDS, PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
 from edge.measuring.plan import PLANS
 from search.places import located
+from search.renamed_keys import with_new_keys
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+logger = logging.getLogger(__name__)
 
 ROADS = ("latency", "energy", "fom")
 Road = Literal["latency", "energy", "fom"]
@@ -25,7 +29,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Rule(_Section):
+class Constraint(_Section):
     """The least test accuracy, and how far the validation accuracy must be above it.
 
     accuracy_percent: that of the data set where it is not given (CIFAR-10: 70, digits: 97). margin_sigmas: standard
@@ -50,25 +54,25 @@ class Budget(_Section):
 class Space(_Section):
     """What a trial may choose; a list of one entry fixes it."""
 
-    fraction: tuple[float, float] = (0.0, 0.95)
+    pruning_ratio: tuple[float, float] = (0.0, 0.95)
     round_to: list[int] = Field(default=[1], min_length=1)
     drop_blocks: bool = True
     stem_stride: list[Literal[1, 2, 4]] = Field(default=[1, 2], min_length=1)
     epochs: tuple[int, int] = (4, 20)
     distill_weight: tuple[float, float] = (0.0, 0.9)
     quantization: list[str] = Field(default=["float32", "int8"], min_length=1)
-    ends: str = "int8"
+    io_dtype: str = "int8"
     threads: list[int] = Field(default=[1], min_length=1)
 
-    def ends_of(self, quantization: str) -> str:
-        """The dtype of input and output: `ends` for an integer model, floats for any other."""
-        return self.ends if quantization in ("int8", "qat_int8") else "float32"
+    def io_dtype_of(self, quantization: str) -> str:
+        """The dtype of input and output: `io_dtype` for an integer model, floats for any other."""
+        return self.io_dtype if quantization in ("int8", "qat_int8") else "float32"
 
     @model_validator(mode="after")
     def _ranges(self) -> "Space":
-        low, high = self.fraction
+        low, high = self.pruning_ratio
         if not 0 <= low <= high < 1:
-            raise ValueError(f"fraction must be [low, high] with 0 <= low <= high < 1, got [{low}, {high}]")
+            raise ValueError(f"pruning_ratio must be [low, high] with 0 <= low <= high < 1, got [{low}, {high}]")
         if not 0 <= self.epochs[0] <= self.epochs[1]:
             raise ValueError(f"epochs must be [low, high] with 0 <= low <= high, got {list(self.epochs)}")
         if not 0 <= self.distill_weight[0] <= self.distill_weight[1] <= 1:
@@ -76,8 +80,8 @@ class Space(_Section):
         if any(round(end * 10, 6) % 1 for end in self.distill_weight):
             raise ValueError(f"distill_weight must be multiples of 0.1, got {list(self.distill_weight)}")
         _check_quantizations(self.quantization)
-        if self.ends not in ENDS:
-            raise ValueError(f"ends must be one of {', '.join(ENDS)}, got {self.ends}")
+        if self.io_dtype not in ENDS:
+            raise ValueError(f"io_dtype must be one of {', '.join(ENDS)}, got {self.io_dtype}")
         if min(self.round_to) < 1 or min(self.threads) < 1:
             raise ValueError(f"round_to and threads must be >= 1, got {self.round_to} and {self.threads}")
         return self
@@ -97,7 +101,7 @@ class Training(_Section):
 
     learning_rate: float = Field(default=0.05, gt=0, le=10)
     batch_size: int = Field(default=64, ge=1)
-    shift_pixels: int = Field(default=2, ge=0, le=16)
+    crop_padding: int = Field(default=2, ge=0, le=16)
     threads: int = Field(default=0, ge=0)
 
 
@@ -118,22 +122,22 @@ class Measure(_Section):
         return self
 
 
-class Finish(_Section):
+class FinalTraining(_Section):
     """The best candidates of the search, trained again for longer at its end; with 0 candidates none are.
 
     points_per_doubling: what twice the epochs are expected to add to the accuracy, so that the search may fall short
     of the rule by as much as training for `epochs` promises. quantization: each finalist is tried in all of them.
-    share: of the budget's minutes, kept for all this.
+    budget_fraction: the part of the budget's minutes that is kept for this.
     """
 
     candidates: int = Field(default=0, ge=0)
     epochs: int = Field(default=40, ge=1)
     points_per_doubling: float = Field(default=2.0, ge=0, le=100)
     quantization: list[str] = ["float32", "float16", "dynamic", "int8", "int16x8", "qat_int8"]
-    share: float = Field(default=0.4, ge=0, lt=1)
+    budget_fraction: float = Field(default=0.4, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _known(self) -> "Finish":
+    def _known(self) -> "FinalTraining":
         _check_quantizations(self.quantization)
         return self
 
@@ -143,20 +147,21 @@ class Grid(_Section):
 
     Table 1 shows float32 alone, Table 2 dynamic and any other format beside it.
 
-    A fraction of 0 is the base itself and is not fine-tuned. More epochs go on from the fewer ones of the list: each
-    leg has its own cosine decay, and begins lower than the one before (warm restarts, Loshchilov and Hutter 2017).
+    A pruning ratio of 0 is the base itself and is not fine-tuned. More epochs continue from the fewer ones of the
+    list. Each leg has its own cosine decay and begins lower than the one before (warm restarts, Loshchilov and Hutter
+    2017).
     """
 
-    fraction: list[float] = Field(min_length=1)
+    pruning_ratio: list[float] = Field(min_length=1)
     epochs: list[int] = Field(min_length=1)
     quantization: list[str] = Field(default=["float32"], min_length=1)
     distill_weight: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _known(self) -> "Grid":
-        for fraction in self.fraction:
-            if not 0 <= fraction < 1:
-                raise ValueError(f"a fraction must be >= 0 and < 1, got {fraction}; at least one channel stays")
+        for ratio in self.pruning_ratio:
+            if not 0 <= ratio < 1:
+                raise ValueError(f"a pruning ratio must be >= 0 and < 1, got {ratio}; at least one channel stays")
         if min(self.epochs) < 0:
             raise ValueError(f"epochs must be >= 0, got {min(self.epochs)}")
         _check_quantizations(self.quantization)
@@ -175,16 +180,16 @@ class Grid(_Section):
         return "m2" if "dynamic" in self.quantization else "m1"
 
 
-class Rehearsal(_Section):
+class DryRun(_Section):
     """Nothing is trained or converted; see `search.runner.dry_run`. train_s: what a training is pretended to take."""
 
     train_s: float = Field(default=20.0, ge=0)
 
 
-class Start(_Section):
-    """A specification to try first; `fractions` is one number for all layers or one for each."""
+class Initial(_Section):
+    """A specification to try first; `pruning_ratios` is one number for all layers or one for each."""
 
-    fractions: float | list[float] = 0.0
+    pruning_ratios: float | list[float] = 0.0
     round_to: int = 1
     dropped_blocks: list[int] = []
     stem_stride: int = 1
@@ -198,7 +203,7 @@ class StudyConfig(_Section):
     """One study file. `data` is cifar10, digits or the path of an .npz; see `search.places`.
 
     `base`: the .npz of the unpruned network, of `thrones import` or `pretrain`; None: the one that suits `data`.
-    `otherwise`: the study file, beside this one, to run where CIFAR-10 is not at hand and cannot be downloaded.
+    `fallback`: the study file, beside this one, to run where CIFAR-10 is not at hand and cannot be downloaded.
     `storage`: a URL (see `search.storage.open`); None: one SQLite file in `folder`. `artifacts`: a folder or s3://BUCKET;
     None: in `folder`. `device`: one URL, or several boards of one kind.
     """
@@ -211,18 +216,18 @@ class StudyConfig(_Section):
     meter: str = "estimate://4.8W"
     seed: int = Field(default=0, ge=0)
     folder: Path = Path()
-    otherwise: str | None = None
+    fallback: str | None = None
     storage: str | None = None
     artifacts: str | None = None
-    rule: Rule = Rule()
+    constraint: Constraint = Constraint()
     budget: Budget = Budget()
     space: Space = Space()
     training: Training = Training()
     measure: Measure = Measure()
-    finish: Finish = Finish()
-    start: list[Start] = []
+    final_training: FinalTraining = FinalTraining()
+    initial: list[Initial] = []
     grid: Grid | None = None
-    rehearsal: Rehearsal | None = None
+    dry_run: DryRun | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -237,23 +242,23 @@ class StudyConfig(_Section):
         """The boards' URLs."""
         return [self.device] if isinstance(self.device, str) else list(self.device)
 
-    def starts(self) -> list[CompressionSpec]:
+    def initial_specs(self) -> list[CompressionSpec]:
         """The specifications to try first. Raises UsageError when one of them is out of range."""
-        return [self._spec(start) for start in self.start]
+        return [self._spec(initial) for initial in self.initial]
 
-    def _spec(self, start: Start) -> CompressionSpec:
-        fractions = start.fractions
+    def _spec(self, initial: Initial) -> CompressionSpec:
+        ratios = initial.pruning_ratios
         return CompressionSpec(
-            fractions=tuple(fractions) if isinstance(fractions, list) else (fractions,) * PRUNED_LAYERS,
-            round_to=start.round_to,
-            dropped_blocks=tuple(start.dropped_blocks),
-            stem_stride=start.stem_stride,
-            epochs=start.epochs,
+            fractions=tuple(ratios) if isinstance(ratios, list) else (ratios,) * PRUNED_LAYERS,
+            round_to=initial.round_to,
+            dropped_blocks=tuple(initial.dropped_blocks),
+            stem_stride=initial.stem_stride,
+            epochs=initial.epochs,
             learning_rate=self.training.learning_rate,
-            distill_weight=start.distill_weight,
-            quantization=start.quantization,
-            ends=self.space.ends_of(start.quantization),
-            threads=start.threads,
+            distill_weight=initial.distill_weight,
+            quantization=initial.quantization,
+            ends=self.space.io_dtype_of(initial.quantization),
+            threads=initial.threads,
         )
 
 
@@ -265,10 +270,11 @@ def overlaid(config: StudyConfig, **given: Any) -> StudyConfig:
 def load_config(path: Path, runs: Path = Path("runs")) -> StudyConfig:
     """Read and check a study file; what it writes goes to `runs/<its name>` unless it names a folder.
 
-    Raises UsageError with file, key, value and remedy.
+    Old spellings of keys are valid; one line in the log names the new ones. Raises UsageError with file, key, value and
+    remedy.
     """
     try:
-        return parse_config(path.read_text(encoding="utf-8"), path, runs)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         known = ", ".join(sorted(str(other) for other in path.parent.glob("*.toml"))) or "none"
         raise UsageError(f"{path} does not exist; study files there: {known}") from error
@@ -276,25 +282,37 @@ def load_config(path: Path, runs: Path = Path("runs")) -> StudyConfig:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no TOML: {error}") from error
+    config, renamed = _parse(text, path, runs)
+    if renamed:
+        logger.warning("%s: old keys, valid in this version only: %s", path, "; ".join(renamed))
+    return config
 
 
 def parse_config(text: str, path: Path, runs: Path) -> StudyConfig:
-    """`load_config` of a file whose text is at hand; `path` names it. Raises UsageError likewise."""
+    """Check the text of a stored or packed study file as `load_config` does, without a line about old keys."""
+    return _parse(text, path, runs)[0]
+
+
+def _parse(text: str, path: Path, runs: Path) -> tuple[StudyConfig, list[str]]:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no TOML: {error}") from error
+    try:
+        values, renamed = with_new_keys(values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     values.setdefault("name", path.stem)
     values.setdefault("folder", runs / path.stem)
     values |= {key: located(values[key], path) for key in ("data", "base") if isinstance(values.get(key), str)}
     try:
         config = StudyConfig.model_validate(values)
-        config.starts()
+        config.initial_specs()
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error.errors()[0])}") from error
     except UsageError as error:
-        raise UsageError(f"{path}: in [[start]]: {error}") from error
-    return config
+        raise UsageError(f"{path}: in [[initial]]: {error}") from error
+    return config, renamed
 
 
 def _explain(error: Any) -> str:
@@ -320,6 +338,6 @@ def _keys(sections: list[str | int]) -> list[str]:
     model: Any = StudyConfig
     for section in sections:
         if isinstance(section, str):
-            sections_of = {"start": Start, "grid": Grid, "rehearsal": Rehearsal}
+            sections_of = {"initial": Initial, "grid": Grid, "dry_run": DryRun}
             model = sections_of.get(section) or model.model_fields[section].annotation
     return list(model.model_fields)

@@ -79,7 +79,7 @@ class Bench(Shift):
         settings = self.config.training
         return {
             "batch size": settings.batch_size,
-            "shift pixels": settings.shift_pixels,
+            "shift pixels": settings.crop_padding,
             "base": self.base_key,
             "data": self.data.key,
             "seed": self.config.seed,
@@ -113,14 +113,14 @@ def open_bench(
         )
         if speed.line is not None:
             progress.line(speed.line)
-        rule = config.rule.percent_on(data.rule_percent)
+        rule = config.constraint.percent_on(data.rule_percent)
         counted = int(data.decides.sum()), len(data.test[0])
         yield Bench(
             config=config,
             data=data,
             base=base,
             rule_percent=rule,
-            required_percent=required_percent(rule, config.rule.margin_sigmas, *counted),
+            required_percent=required_percent(rule, config.constraint.margin_sigmas, *counted),
             plan=plan_for(config.measure.search, device.shortest_window_s),
             deadline_s=time.monotonic() + config.budget.minutes * 60,
             converter=converter,

@@ -62,7 +62,7 @@ def _asked(trained: CompressionSpec, quantization: str, config: StudyConfig) -> 
         parent=None,
         epochs=int(np.clip(trained.epochs, *space.epochs)),
         quantization=quantization,
-        ends=space.ends_of(quantization),
+        ends=space.io_dtype_of(quantization),
         threads=space.threads[0],
     )
 
@@ -70,4 +70,4 @@ def _asked(trained: CompressionSpec, quantization: str, config: StudyConfig) -> 
 def _promises(bench: Bench, trained: CompressionSpec) -> bool:
     """Whether its accuracy keeps the rule, or is predicted to after the training of a finalist."""
     curve = stored_curve(bench, trained)
-    return bool(curve) and curve[-1] + promised_gain(trained, bench.config.finish) >= bench.required_percent
+    return bool(curve) and curve[-1] + promised_gain(trained, bench.config.final_training) >= bench.required_percent

@@ -46,21 +46,21 @@ def find(name: str, folder: Path | None, test_deployment: Path | None = None) ->
 def study_and_data(
     path: Path, runs: Path, folder: Path | None, test_deployment: Path | None, base: str | None = None
 ) -> tuple[StudyConfig, Found]:
-    """The study of a file and its data; where CIFAR-10 is not to be had, those of its `otherwise`.
+    """The study of a file and its data; where CIFAR-10 is not to be had, those of its `fallback`.
 
     base: what `--base` says in place of the file. Raises UsageError when the file is wrong, the data is missing or
     damaged, the base is missing, or a search has no rule to keep.
     """
     config = load_config(path, runs)
-    if config.rehearsal is not None:
+    if config.dry_run is not None:
         nothing = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
         return config, Found(Dataset(REHEARSAL, "nothing", nothing, nothing, nothing, flip=True, rule_percent=70.0))
     try:
         found = find_of(path, config, folder, test_deployment)
     except NotAtHandError as error:
-        if config.otherwise is None:
+        if config.fallback is None:
             raise
-        path = path.parent / config.otherwise
+        path = path.parent / config.fallback
         config = load_config(path, runs)
         found = replace(find_of(path, config, None), why=str(error))
     check_rule(path, config, found.data)
@@ -83,8 +83,8 @@ def check_rule(path: Path, config: StudyConfig, data: Dataset) -> None:
 
     Without it the fastest network wins, and that is one that guesses. A grid chooses nothing and needs none.
     """
-    if config.grid is None and config.rule.accuracy_percent is None and data.rule_percent is None:
+    if config.grid is None and config.constraint.accuracy_percent is None and data.rule_percent is None:
         raise UsageError(
             f"{path}: {config.data} has no least accuracy of its own, and without one a search ends at a network that "
-            "guesses; say it under [rule]: accuracy_percent = 90, or what you need"
+            "guesses; say it under [constraint]: accuracy_percent = 90, or what you need"
         )

@@ -243,7 +243,7 @@ def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Cal
             learning_rate=learning_rate,
             batch_size=bench.config.training.batch_size,
             augment=spec.augment,
-            shift_pixels=bench.config.training.shift_pixels,
+            shift_pixels=bench.config.training.crop_padding,
             distill_weight=spec.distill_weight,
         )
         teacher = bench.teacher_logits if spec.distill_weight > 0 else None

@@ -108,7 +108,7 @@ def run(
     starting_params(config)  # what is wrong with the file or the folder is told before TensorFlow loads
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with Progress(console, config.budget.minutes) as progress:
-        if config.rehearsal is not None:
+        if config.dry_run is not None:
             from search.runner.dry_run import run_rehearsal
 
             finished = run_rehearsal(config, progress, crew)

@@ -1,5 +1,6 @@
 """The options that several commands share."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,24 @@ import typer
 STUDIES = Path("studies")
 
 
+RENAMED_STUDIES = {"rehearsal": "dry_run"}
+"""Old name of a study file that ships -> new name."""
+
+
 def by_name(study: Path) -> Path:
-    """`latency` means studies/latency.toml, where no file or folder has that very name."""
+    """Return the study file that is meant: `latency` is studies/latency.toml, unless a file or folder has that name."""
+    if study.exists():
+        return study
+    new_name = RENAMED_STUDIES.get(study.stem)
+    if new_name is not None and study.parent in (Path(), STUDIES):
+        renamed = STUDIES / f"{new_name}.toml"
+        if renamed.exists():
+            logging.getLogger(__name__).warning("%s is now %s", study, renamed)
+            return renamed
     named = STUDIES / f"{study}.toml"
-    return named if study.parent == Path() and not study.suffix and not study.exists() and named.exists() else study
+    if study.parent == Path() and not study.suffix and named.exists():
+        return named
+    return study
 
 
 Study = Annotated[

@@ -1,5 +1,6 @@
 """The commands of a study that many processes share: `worker` and `storage`, and what `run --workers` starts."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,9 @@ def worker(
     from search.config import overlaid
     from search.runner.workers import PARENT
 
+    parent = os.environ.get(PARENT)
+    if parent is not None:  # which has said already which keys of the study file are old
+        logging.getLogger("search").setLevel(logging.ERROR)
     config, found = study_and_data(study, runs, data, test, base)
     config = overlaid(config, device=device, meter=meter, storage=storage, artifacts=artifacts)
     if threads is not None:
@@ -56,10 +60,9 @@ def worker(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     load_study(config)  # what is wrong with the storage is told before TensorFlow loads
     check_place(config)  # nothing is trained that the other hosts could not get
-    parent = os.environ.get(PARENT)
     with Progress(Console(highlight=False, markup=False), config.budget.minutes) as progress:
         boss = None if parent is None else int(parent)
-        if config.rehearsal is not None:
+        if config.dry_run is not None:
             from search.runner.dry_run import join_rehearsal
 
             join_rehearsal(config, progress, boss)

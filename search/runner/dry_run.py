@@ -1,7 +1,7 @@
 """A rehearsal: workers, storage and boards work as in any study, on candidates that nobody trains.
 
-For who sets up a cluster, and to measure what the search itself costs. `[rehearsal]` in a study file makes it one;
-studies/rehearsal.toml is an example. Needs no TensorFlow, so that many workers start at once.
+For who sets up a cluster, and to measure what the search itself costs. `[dry_run]` in a study file makes it one;
+studies/dry_run.toml is an example. Needs no TensorFlow, so that many workers start at once.
 """
 
 import time
@@ -124,7 +124,7 @@ def _work(study: optuna.Study, stage: Stage) -> None:
 def rehearse(trial: optuna.Trial, stage: Stage) -> float:
     """The way of `search.runner.trial.run_trial` with all that it asks and tells; accuracy and speed are made up."""
     config = stage.config
-    assert config.rehearsal is not None
+    assert config.dry_run is not None
     with Stopwatch(trial) as clock:
         stage.progress.trial(trial.number, clock.heard)
         spec = asked_spec(trial, config)
@@ -138,7 +138,7 @@ def rehearse(trial: optuna.Trial, stage: Stage) -> float:
         with clock.phase("train"):
             for epoch in range(1, EPOCHS + 1):
                 stage.progress.phase(f"pretending to train, epoch {epoch}/{EPOCHS}")
-                time.sleep(config.rehearsal.train_s / EPOCHS)
+                time.sleep(config.dry_run.train_s / EPOCHS)
                 trial.report(made_up_percent(spec) * (1 - 0.5**epoch), epoch)
         with clock.phase("measure"):
             stage.progress.phase("measuring")

@@ -37,7 +37,7 @@ def finish(study: optuna.Study, bench: Bench, search_on: Callable[[], bool]) -> 
     Where none is promising, `search_on()` runs one more trial of the search, or says that none is left: what a
     finalist has learnt makes others promising that descend from it.
     """
-    wanted = bench.config.finish
+    wanted = bench.config.final_training
     tried: set[int] = set()  # a format that the budget's end cut off is not asked for again and again
     while wanted.candidates and bench.deadline_s > time.monotonic() and not bench.orphaned():
         before, hopeless = finalists(study), hopeless_formats(study)

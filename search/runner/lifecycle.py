@@ -42,9 +42,9 @@ def identity(
     data, test, base: keys of the images and of the base's weights. made_by: versions of what trains and converts.
     base_ms: the speed of the base on the device when the study begins, which need not be just the same later.
     """
-    left_out: Any = dict.fromkeys(("budget", "folder", "name", "start", "storage", "artifacts", "device"), True)
-    left_out |= {"finish": {"share"}, "training": {"threads"}}
-    left_out["grid"] = {"fraction", "epochs", "quantization"} if config.grid else True  # rows may be added
+    left_out: Any = dict.fromkeys(("budget", "folder", "name", "initial", "storage", "artifacts", "device"), True)
+    left_out |= {"final_training": {"budget_fraction"}, "training": {"threads"}}
+    left_out["grid"] = {"pruning_ratio", "epochs", "quantization"} if config.grid else True  # rows may be added
     setting = json.loads(config.model_dump_json(exclude=left_out))
     found = {**setting, "data": data, "test images": test, "base": base, "kind of board": dict(board), **made_by}
     return found if base_ms is None else {**found, BASE_MS: base_ms}

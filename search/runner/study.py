@@ -128,7 +128,8 @@ def _facts(bench: Bench) -> dict[str, Any]:
 def _search(study: optuna.Study, bench: Bench) -> None:
     """Trials and finalists until the budget ends: the search alone at first, then finalists come before it."""
     rng = np.random.default_rng()  # unseeded like the sampler: a resumed study must not ask for the same again
-    kept_s = bench.config.finish.share * bench.config.budget.minutes * 60 if bench.config.finish.candidates else 0.0
+    final = bench.config.final_training
+    kept_s = final.budget_fraction * bench.config.budget.minutes * 60 if final.candidates else 0.0
 
     def left() -> int:
         return bench.config.budget.trials - counted(study.get_trials(deepcopy=False))

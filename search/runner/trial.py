@@ -47,7 +47,7 @@ def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
     trial.set_user_attr("spec", spec.to_dict())
     plan = replace(bench.plan, threads=spec.threads)
     # In the search, a candidate may fall short of the rule by what longer training is going to add.
-    to_come = 0.0 if finalist else promised_gain(spec, config.finish)
+    to_come = 0.0 if finalist else promised_gain(spec, config.final_training)
     incumbent = _incumbent(trial.study, trials, promising=not finalist)
 
     macs = spec.architecture().macs
@@ -105,10 +105,10 @@ def finalist_spec(trial: optuna.Trial, config: StudyConfig) -> CompressionSpec:
     found = trial.study.get_trials(deepcopy=False)[trial.user_attrs[FINALIST]]
     origin = CompressionSpec.from_dict(found.user_attrs["spec"])
     quantization = trial.user_attrs.get(FORMAT, origin.quantization)
-    ends = config.space.ends_of(quantization)
+    ends = config.space.io_dtype_of(quantization)
     if origin.quantization == "qat_int8":  # trained as a whole, from the base
-        return replace(origin, epochs=config.finish.epochs, quantization=quantization, ends=ends)
-    longer = replace(weights_only(origin), epochs=config.finish.epochs, parent=weights_only(origin))
+        return replace(origin, epochs=config.final_training.epochs, quantization=quantization, ends=ends)
+    longer = replace(weights_only(origin), epochs=config.final_training.epochs, parent=weights_only(origin))
     if quantization == "qat_int8":
-        longer = replace(longer, epochs=max(1, config.finish.epochs // QAT_SHARE), parent=longer)
+        longer = replace(longer, epochs=max(1, config.final_training.epochs // QAT_SHARE), parent=longer)
     return replace(longer, quantization=quantization, ends=ends, threads=origin.threads)

@@ -51,7 +51,7 @@ def propose(study: optuna.Study, config: StudyConfig, rng: np.random.Generator) 
 def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator) -> CompressionSpec:
     """One to three small changes of a specification: a block stays, but it may lie outside the space."""
     space = config.space
-    low, high = space.fraction
+    low, high = space.pruning_ratio
     fractions, dropped = list(spec.fractions), set(spec.dropped_blocks)
     others: dict[str, Any] = {}
     for _ in range(int(rng.integers(1, 4))):
@@ -79,7 +79,7 @@ def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator)
     values: dict[str, Any] = {**spec.to_dict(), **others, "parent": None}
     values["fractions"] = [0.0 if layer - 1 in dropped else f for layer, f in enumerate(fractions)]
     values["dropped_blocks"] = sorted(dropped)
-    values["ends"] = space.ends_of(values["quantization"])
+    values["ends"] = space.io_dtype_of(values["quantization"])
     values["epochs"] = int(np.clip(spec.epochs, *space.epochs))
     return CompressionSpec.from_dict(values)
 

@@ -34,7 +34,7 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
     def choose(name: str, choices: list[Any]) -> Any:
         return trial.suggest_categorical(name, choices) if len(choices) > 1 else choices[0]
 
-    low, high = space.fraction
+    low, high = space.pruning_ratio
     kept = _kept_up_to(space)
     pruned = [trial.suggest_float(f"prune_{layer}", low, top) for layer, top in _tops(space)]
     quantization = choose("quantization", space.quantization)
@@ -47,7 +47,7 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
         learning_rate=learning_rate,
         distill_weight=trial.suggest_float("distill_weight", *space.distill_weight, step=DISTILL_STEP),
         quantization=quantization,
-        ends=space.ends_of(quantization),
+        ends=space.io_dtype_of(quantization),
         threads=choose("threads", space.threads),
     )
 
@@ -65,14 +65,16 @@ def params(spec: CompressionSpec, space: Space) -> dict[str, Any]:
 
     Raises UsageError when the space does not hold the specification.
     """
-    low, high = space.fraction
+    low, high = space.pruning_ratio
     if spec.dropped_blocks and not space.drop_blocks:
         raise UsageError(f"blocks {list(spec.dropped_blocks)} are dropped; set drop_blocks = true in [space]")
     values: dict[str, Any] = {}
     for layer, ((name, top), fraction) in enumerate(zip(_tops(space), spec.fractions, strict=True)):
         dropped = layer - 1 in spec.dropped_blocks
         if not dropped and not low <= fraction <= high:
-            raise UsageError(f"fraction {fraction} is outside the space's {low}..{high}; widen fraction in [space]")
+            raise UsageError(
+                f"pruning ratio {fraction} is outside the space's {low}..{high}; widen pruning_ratio in [space]"
+            )
         values[f"prune_{name}"] = (_kept_up_to(space) + top) / 2 if dropped else fraction
     for name, choices in (
         ("quantization", space.quantization),
@@ -99,9 +101,9 @@ def params(spec: CompressionSpec, space: Space) -> dict[str, Any]:
 def starting_params(config: StudyConfig) -> list[dict[str, Any]]:
     """The parameters of the specifications to try first. Raises UsageError when the space does not hold one."""
     try:
-        return [params(spec, config.space) for spec in config.starts()]
+        return [params(spec, config.space) for spec in config.initial_specs()]
     except UsageError as error:
-        raise UsageError(f"study {config.name}: in [[start]]: {error}") from error
+        raise UsageError(f"study {config.name}: in [[initial]]: {error}") from error
 
 
 def grid_params(grid: Grid) -> list[dict[str, Any]]:
@@ -109,7 +111,7 @@ def grid_params(grid: Grid) -> list[dict[str, Any]]:
     return [
         {"fraction": fraction, "epochs": epochs, "quantization": quantization}
         for quantization in dict.fromkeys(grid.quantization)
-        for fraction in sorted({fraction + 0.0 for fraction in grid.fraction})
+        for fraction in sorted({fraction + 0.0 for fraction in grid.pruning_ratio})
         for epochs in (sorted(set(grid.epochs)) if fraction else [0])
     ]
 
@@ -141,7 +143,7 @@ def row_spec(config: StudyConfig, grid: Grid, *, fraction: float, epochs: int, q
         distill_weight=grid.distill_weight,
     )
     spec = _going_on(plain, epochs, grid.epochs)
-    return replace(spec, quantization=quantization, ends=config.space.ends_of(quantization))
+    return replace(spec, quantization=quantization, ends=config.space.io_dtype_of(quantization))
 
 
 def _going_on(spec: CompressionSpec, epochs: int, others: list[int]) -> CompressionSpec:
@@ -157,13 +159,13 @@ def _going_on(spec: CompressionSpec, epochs: int, others: list[int]) -> Compress
 
 def _kept_up_to(space: Space) -> float:
     """The highest number of a layer that leaves its block."""
-    low, high = space.fraction
+    low, high = space.pruning_ratio
     return high if high - low >= ONE_VALUE else high + 0.05
 
 
 def _tops(space: Space) -> list[tuple[str, float]]:
     """Each layer and the top of its range; the stem cannot be dropped."""
-    low, high = space.fraction
+    low, high = space.pruning_ratio
     kept = _kept_up_to(space)
     # Not the same expression for all: [0.2, 0.3] is shorter than 0.1 by a rounding error, and stored studies have 0.4.
     length = max(high - low, 0.1) if high - low > 0.0999 else kept - low

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from compress.architecture import Architecture
 from compress.spec import CompressionSpec
-from search.config import Finish
+from search.config import FinalTraining
 from search.strategy.early_stopping import gain_to_come
 
 STRIDE_DISTANCE = 0.5
@@ -38,11 +38,11 @@ def descend(spec: CompressionSpec, trained: Iterable[CompressionSpec]) -> Compre
     return replace(spec, parent=weights_only(near))
 
 
-def promised_gain(spec: CompressionSpec, finish: Finish) -> float:
+def promised_gain(spec: CompressionSpec, final: FinalTraining) -> float:
     """The points that the training of a finalist is expected to add to a candidate; 0 where there are no finalists."""
-    if not finish.candidates:
+    if not final.candidates:
         return 0.0
-    return gain_to_come(spec.epochs, spec.all_epochs - spec.epochs, finish.epochs, finish.points_per_doubling)
+    return gain_to_come(spec.epochs, spec.all_epochs - spec.epochs, final.epochs, final.points_per_doubling)
 
 
 def is_trained_alike(one: CompressionSpec, other: CompressionSpec) -> bool:

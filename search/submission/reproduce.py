@@ -210,7 +210,8 @@ def check(accuracy_percent: float, rule_percent: float, images: int, differing: 
     if accuracy_percent < rule_percent:
         raise UsageError(
             f"{percent(accuracy_percent)} % of the test images misses the rule of {rule_percent:g} %; raise "
-            "margin_sigmas in [rule] and search again under another name (to try others on them is to choose by them)"
+            "margin_sigmas in [constraint] and search again under another name (to try others on them is to choose by "
+            "them)"
         )
     if accuracy_percent < rule_percent + sigma:
         over = f"{accuracy_percent - rule_percent:.2f} points above the rule of {rule_percent:g} %"

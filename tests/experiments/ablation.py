@@ -29,12 +29,12 @@ epochs = [2, 2]
 distill_weight = [0.9, 0.9]
 [training]
 threads = 1
-[finish]
+[final_training]
 candidates = 4
 epochs = 6
 quantization = ["float32", "int8"]
-[[start]]
-fractions = 0.5
+[[initial]]
+pruning_ratios = 0.5
 dropped_blocks = [2, 4, 6, 7, 8, 9, 10, 11, 12]
 stem_stride = 2
 epochs = 2

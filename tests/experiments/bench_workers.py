@@ -42,7 +42,7 @@ trials = {trials}
 minutes = 600
 [space]
 epochs = [4, 4]
-[rehearsal]
+[dry_run]
 train_s = {train_s}
 """
 

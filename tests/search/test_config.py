@@ -3,29 +3,31 @@
 from pathlib import Path
 
 import pytest
-from paths import STUDIES
+from paths import ROOT, STUDIES
 
 from compress.errors import UsageError
-from search.config import load_config
+from search.cli.options import by_name
+from search.config import load_config, parse_config
+from search.renamed_keys import RENAMED
 from search.strategy.search_space import params
 
 STUDIES = sorted((STUDIES).glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_a_study_file_that_ships_loads_and_its_starts_fit_its_space(path: Path, tmp_path: Path) -> None:
+def test_a_study_file_that_ships_loads_and_its_initial_candidates_fit_its_space(path: Path, tmp_path: Path) -> None:
     config = load_config(path, tmp_path)
     assert (config.name, config.folder) == (path.stem, tmp_path / path.stem)
-    assert config.starts() or config.grid or config.rehearsal
-    for spec in config.starts():
+    assert config.initial_specs() or config.grid or config.dry_run
+    for spec in config.initial_specs():
         assert params(spec, config.space)
-    if config.otherwise is not None:
-        assert load_config(path.parent / config.otherwise, tmp_path).data == "digits"
+    if config.fallback is not None:
+        assert load_config(path.parent / config.fallback, tmp_path).data == "digits"
 
 
 def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
     config = load_config(_file(tmp_path, 'road = "fom"'), tmp_path)
-    assert (config.data, config.budget.minutes, config.rule.accuracy_percent, config.starts()) == (
+    assert (config.data, config.budget.minutes, config.constraint.accuracy_percent, config.initial_specs()) == (
         "cifar10",
         120.0,
         None,
@@ -42,28 +44,37 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         ('road = "fom"\n[bugdet]\ntrials = 3', ['unknown key "bugdet"', 'did you mean "budget"?']),
         ('road = "fom"\n[budget]\ntrails = 3', ['unknown key "trails" in [budget]', 'did you mean "trials"?']),
         ('road = "fom"\n[budget]\nxyz = 3', ['unknown key "xyz" in [budget]', "known keys: trials, minutes"]),
-        ('road = "fom"\n[[start]]\nfraction = 0.5', ['unknown key "fraction" in [start', 'did you mean "fractions"?']),
+        (
+            'road = "fom"\n[[initial]]\npruning_ratio = 0.5',
+            ['unknown key "pruning_ratio" in [initial', 'did you mean "pruning_ratios"?'],
+        ),
         ('road = "fom"\n[budget]\ntrials = 0', ['"trials" in [budget]', "greater than or equal to 1", "got 0"]),
         ('road = "fom"\n[budget]\nminutes = nan', ['"minutes" in [budget]', "got nan"]),
         ('road = "fom"\n[budget]\nminutes = "an hour"', ['"minutes" in [budget]', "valid number", "got 'an hour'"]),
         ('road = "fom"\nbudget = 3', ['"budget"', "got 3"]),
-        ('road = "fom"\n[rule]\naccuracy_percent = 100', ['"accuracy_percent" in [rule]', "less than 100", "got 100"]),
-        ('road = "fom"\n[space]\nfraction = [0.0, 1.0]', ["[space]", "0 <= low <= high < 1", "got [0.0, 1.0]"]),
-        ('road = "fom"\n[space]\nfraction = [0.5]', ['[space', "fraction"]),
+        (
+            'road = "fom"\n[constraint]\naccuracy_percent = 100',
+            ['"accuracy_percent" in [constraint]', "less than 100", "got 100"],
+        ),
+        ('road = "fom"\n[space]\npruning_ratio = [0.0, 1.0]', ["[space]", "0 <= low <= high < 1", "got [0.0, 1.0]"]),
+        ('road = "fom"\n[space]\npruning_ratio = [0.5]', ['[space', "pruning_ratio"]),
         ('road = "fom"\n[space]\nepochs = [9, 3]', ["[space]", "epochs", "got [9, 3]"]),
         ('road = "fom"\n[space]\ndistill_weight = [0.0, 0.25]', ["[space]", "multiples of 0.1", "[0.0, 0.25]"]),
         ('road = "fom"\n[space]\nround_to = []', ['"round_to" in [space]', "got []"]),
         ('road = "fom"\n[space]\nthreads = [0]', ["[space]", "threads must be >= 1", "[0]"]),
         ('road = "fom"\n[space]\nstem_stride = [3]', ["stem_stride", "1, 2 or 4", "got 3"]),
         ('road = "fom"\n[space]\nquantization = ["int4"]', ["[space]", "qat_int8", "got int4"]),
-        ('road = "fom"\n[space]\nends = "int4"', ["[space]", "uint8", "got int4"]),
+        ('road = "fom"\n[space]\nio_dtype = "int4"', ["[space]", "uint8", "got int4"]),
         ('road = "fom"\n[measure]\nfinal = "quick"', ["[measure]", "metered, whole, short, final", "got quick"]),
-        ('road = "fom"\n[[start]]\nfractions = 1.0', ["[[start]]", "fraction must be >= 0 and < 1", "got 1.0"]),
-        ('road = "fom"\n[[start]]\nfractions = [0.5, 0.5]', ["[[start]]", "14 numbers", "got 2"]),
-        ('road = "fom"\n[[start]]\nfractions = nan', ["fractions", "start", "nan"]),
-        ('road = "fom"\n[[start]]\ndropped_blocks = [13]', ["[[start]]", "dropped_blocks", "0..12", "[13]"]),
-        ('road = "fom"\n[[start]]\nquantization = "int4"', ["[[start]]", "quantization", "got int4"]),
-        ('road = "fom"\n[[start]]\nepochs = 1.5', ["start", "epochs", "1.5"]),
+        (
+            'road = "fom"\n[[initial]]\npruning_ratios = 1.0',
+            ["[[initial]]", "fraction must be >= 0 and < 1", "got 1.0"],
+        ),
+        ('road = "fom"\n[[initial]]\npruning_ratios = [0.5, 0.5]', ["[[initial]]", "14 numbers", "got 2"]),
+        ('road = "fom"\n[[initial]]\npruning_ratios = nan', ["pruning_ratios", "initial", "nan"]),
+        ('road = "fom"\n[[initial]]\ndropped_blocks = [13]', ["[[initial]]", "dropped_blocks", "0..12", "[13]"]),
+        ('road = "fom"\n[[initial]]\nquantization = "int4"', ["[[initial]]", "quantization", "got int4"]),
+        ('road = "fom"\n[[initial]]\nepochs = 1.5', ["initial", "epochs", "1.5"]),
         ('road = "fom', ["is no TOML"]),
         ("road: fom", ["is no TOML"]),
     ],
@@ -74,6 +85,73 @@ def test_a_wrong_study_file_is_refused_in_one_line(text: str, words: list[str], 
     assert line.startswith(f"{path}")
     for word in words:
         assert word in line, line
+
+
+OLD = """road = "latency"
+otherwise = "digits.toml"
+[rule]
+accuracy_percent = 61
+[space]
+fraction = [0.1, 0.3]
+ends = "uint8"
+[training]
+shift_pixels = 3
+[finish]
+candidates = 2
+share = 0.25
+[grid]
+fraction = [0.5]
+epochs = [1]
+[rehearsal]
+train_s = 5.0
+[[start]]
+fractions = 0.2
+[[start]]
+fractions = 0.3
+"""
+
+
+def test_old_keys_are_valid_and_one_line_names_the_new_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = _file(tmp_path, OLD)
+    config = load_config(path)
+    assert (config.fallback, config.constraint.accuracy_percent, config.training.crop_padding) == ("digits.toml", 61, 3)
+    assert (config.space.pruning_ratio, config.space.io_dtype) == ((0.1, 0.3), "uint8")
+    assert (config.final_training.candidates, config.final_training.budget_fraction) == (2, 0.25)
+    assert config.grid and config.grid.pruning_ratio == [0.5]
+    assert config.dry_run and config.dry_run.train_s == 5.0
+    assert [initial.pruning_ratios for initial in config.initial] == [0.2, 0.3]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{path}: ") and "\n" not in line
+    for section, keys in RENAMED.items():
+        for old, new in keys.items():
+            words = f'"{old}" in [{section}] is now "{new}"' if section else f'"{old}" is now "{new}"'
+            assert line.count(words) == 1
+
+
+def test_new_keys_and_stored_texts_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load_config(STUDIES[0], tmp_path)
+    assert parse_config(OLD, tmp_path / "x.toml", tmp_path).final_training.candidates == 2
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[finish]\ncandidates = 1\n[final_training]\ncandidates = 2", 'keep "final_training" alone'),
+        ("[space]\npruning_ratio = [0.1, 0.2]\nfraction = [0.1, 0.2]", 'in [space]; keep "pruning_ratio" alone'),
+    ],
+)
+def test_both_spellings_at_once_are_an_error(text: str, words: str, tmp_path: Path) -> None:
+    assert words in _refused(_file(tmp_path, f'road = "fom"\n{text}'))
+
+
+@pytest.mark.parametrize("name", ["rehearsal", "studies/rehearsal.toml"])
+def test_a_study_that_was_renamed_is_found(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert by_name(Path(name)) == Path("studies/dry_run.toml")
+    assert [record.getMessage() for record in caplog.records] == [f"{name} is now studies/dry_run.toml"]
 
 
 def test_a_missing_file_lists_those_that_are_there(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_what_cannot_be_replayed_is_told_in_one_line(squares_copy: Path) -> None
 def test_accuracy_below_the_rule_is_refused_and_close_above_it_warned_of() -> None:
     with pytest.raises(UsageError, match=r"69.99 % of the test images misses the rule of 70 %") as caught:
         check(69.99, 70.0, 10_000, ())
-    assert "raise margin_sigmas in [rule]" in str(caught.value)
+    assert "raise margin_sigmas in [constraint]" in str(caught.value)
     assert "--trial" not in str(caught.value)  # the test images are not to choose by
     (warning,) = check(70.4, 70.0, 10_000, ())
     assert warning.startswith("warning: 70.40 % is only 0.40 points above the rule of 70 %, one sigma of 10,000")

@@ -16,7 +16,7 @@ from search.strategy.search_space import grid_params, row_spec
 STUDY = """road = "latency"
 data = "cifar10"
 [grid]
-fraction = [0.0, 0.05, 0.25, 0.5, 0.75, 0.9]
+pruning_ratio = [0.0, 0.05, 0.25, 0.5, 0.75, 0.9]
 epochs = [0, 3, 5]
 quantization = ["{quantization}"]
 [measure]

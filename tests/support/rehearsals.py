@@ -25,7 +25,7 @@ trials = {trials}
 minutes = 20
 [space]
 epochs = [4, 4]
-[rehearsal]
+[dry_run]
 train_s = {train_s}
 """,
         encoding="utf-8",

@@ -14,16 +14,16 @@ from search.config import StudyConfig, load_config
 from search.progress import Progress
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("hasty.py"))]
-SMALL = """fractions = 0.0
+SMALL = """pruning_ratios = 0.0
 dropped_blocks = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
 stem_stride = 4
 """
-SMALLER = """fractions = 0.6
+SMALLER = """pruning_ratios = 0.6
 dropped_blocks = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
 stem_stride = 4
 """
 SLOW = "stem_stride = 4\n"
-HOPELESS = """fractions = 0.95
+HOPELESS = """pruning_ratios = 0.95
 dropped_blocks = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
 stem_stride = 4
 """
@@ -55,7 +55,7 @@ def write_study(
     text = f"""
 road = "{road}"
 data = "squares.npz"
-[rule]
+[constraint]
 accuracy_percent = 60
 margin_sigmas = 0
 [budget]
@@ -71,7 +71,7 @@ batch_size = 8
 [measure]
 final = "search"
 """
-    path.write_text(text + "".join(f"[[start]]\n{start}" for start in starts), encoding="utf-8")
+    path.write_text(text + "".join(f"[[initial]]\n{start}" for start in starts), encoding="utf-8")
     return path
 
 

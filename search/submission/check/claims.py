@@ -42,7 +42,7 @@ def least_percent(config: StudyConfig | None, data: Dataset) -> float:
     """The accuracy that a submission must reach: on CIFAR-10 the competition's, on other data the study's own rule."""
     if config is None or data.name == "cifar10":
         return KEEP_PERCENT
-    return config.rule.percent_on(data.rule_percent)
+    return config.constraint.percent_on(data.rule_percent)
 
 
 def topmost(folder: Path, endings: tuple[str, ...]) -> list[Path]:

@@ -38,7 +38,7 @@ DROPPED = tuple(range(3, 13))
 OLDEST = CompressionSpec(dropped_blocks=DROPPED, stem_stride=4, epochs=4)
 PARENT = replace(OLDEST, fractions=(0.1,) * 14, epochs=3, parent=OLDEST)
 CHILD = replace(OLDEST, fractions=(0.2,) * 14, epochs=8, parent=PARENT)
-THINNER = squares.SMALL.replace("fractions = 0.0", "fractions = 0.2")
+THINNER = squares.SMALL.replace("pruning_ratios = 0.0", "pruning_ratios = 0.2")
 
 
 @pytest.fixture(scope="module")

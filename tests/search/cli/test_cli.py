@@ -75,9 +75,10 @@ def test_a_wrong_key(folder: Path) -> None:
 
 
 def test_a_start_that_the_space_does_not_hold(folder: Path) -> None:
-    squares.write_study(folder / "x.toml", "fractions = 0.97\nstem_stride = 4\n", trials=1)
+    squares.write_study(folder / "x.toml", "pruning_ratios = 0.97\nstem_stride = 4\n", trials=1)
     line = squares.refused("run", "x.toml", folder=folder)
-    assert "[[start]]" in line and "fraction 0.97 is outside the space's 0.0..0.95; widen fraction in [space]" in line
+    assert "[[initial]]" in line
+    assert "pruning ratio 0.97 is outside the space's 0.0..0.95; widen pruning_ratio in [space]" in line
     assert not (folder / "runs").exists()
 
 
@@ -102,7 +103,7 @@ def test_data_and_base_lie_beside_the_study_file_or_else_in_the_working_folder(
 ) -> None:
     def named(value: str) -> str | None:
         text = f'road = "latency"\n{key} = "{value}"\n' + ('data = "digits"\n' if key == "base" else "")
-        study.write_text(text + "[rule]\naccuracy_percent = 60\n")
+        study.write_text(text + "[constraint]\naccuracy_percent = 60\n")
         config = study_and_data(study, Path("runs"), None, None)[0]
         return str(getattr(config, key))
 
@@ -142,7 +143,7 @@ def test_a_search_on_own_images_needs_a_rule(command: str, folder: Path) -> None
     without_rule(folder)
     line = squares.refused(command, "squares.toml", folder=folder)
     assert line.startswith("thrones: squares.toml: squares.npz has no least accuracy of its own")
-    assert "under [rule]: accuracy_percent = 90" in line
+    assert "under [constraint]: accuracy_percent = 90" in line
     assert not (folder / "runs").exists()
 
 
@@ -151,7 +152,7 @@ def test_a_grid_on_own_images_needs_none(folder: Path, monkeypatch: pytest.Monke
     study.write_text(study.read_text() + "[grid]\nfraction = [0.5]\nepochs = [0]\n")
     monkeypatch.chdir(folder)
     config, found = study_and_data(study, folder / "runs", None, None)
-    assert (config.rule.percent_on(found.data.rule_percent), found.data.rule_percent) == (0.0, None)
+    assert (config.constraint.percent_on(found.data.rule_percent), found.data.rule_percent) == (0.0, None)
 
 
 def test_no_network_for_the_download(folder: Path) -> None:

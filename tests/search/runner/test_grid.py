@@ -22,7 +22,7 @@ from search.strategy.search_space import grid_params, suggest_row
 
 GRID = """
 [grid]
-fraction = [0.9, 0.0]
+pruning_ratio = [0.9, 0.0]
 epochs = [0, 1, 2]
 """
 SHOWN_NOWHERE = (
@@ -105,13 +105,16 @@ def test_another_format_of_the_same_grid_trains_nothing(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
-        ("[grid]\nfraction = [1.0]\nepochs = [0]", "a fraction must be >= 0 and < 1, got 1.0"),
-        ("[grid]\nfraction = [0.5]\nepochs = [-1]", "epochs must be >= 0, got -1"),
-        ("[grid]\nfraction = []\nepochs = [1]", "fraction"),
-        ("[grid]\nfraction = [0.5]\nepochs = [1]\nepoch = [1]", 'did you mean "epochs"?'),
-        ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["qat_int8"]', "qat_int8 trains anew"),
-        ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["int8", "float32"]', SHOWN_NOWHERE),
-        ('[grid]\nfraction = [0.5]\nepochs = [1]\nquantization = ["float16"]', "no table shows quantization float16"),
+        ("[grid]\npruning_ratio = [1.0]\nepochs = [0]", "a pruning ratio must be >= 0 and < 1, got 1.0"),
+        ("[grid]\npruning_ratio = [0.5]\nepochs = [-1]", "epochs must be >= 0, got -1"),
+        ("[grid]\npruning_ratio = []\nepochs = [1]", "pruning_ratio"),
+        ("[grid]\npruning_ratio = [0.5]\nepochs = [1]\nepoch = [1]", 'did you mean "epochs"?'),
+        ('[grid]\npruning_ratio = [0.5]\nepochs = [1]\nquantization = ["qat_int8"]', "qat_int8 trains anew"),
+        ('[grid]\npruning_ratio = [0.5]\nepochs = [1]\nquantization = ["int8", "float32"]', SHOWN_NOWHERE),
+        (
+            '[grid]\npruning_ratio = [0.5]\nepochs = [1]\nquantization = ["float16"]',
+            "no table shows quantization float16",
+        ),
     ],
 )
 def test_a_grid_that_makes_no_sense_is_refused(grid: str, words: str, tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ def test_a_grid_that_makes_no_sense_is_refused(grid: str, words: str, tmp_path: 
 
 def test_the_bundled_grids_are_those_of_the_competition() -> None:
     first, second = (load_config(STUDIES / f"m{number}.toml") for number in (1, 2))
-    required = Grid(fraction=[0.0, 0.05, 0.25, 0.5, 0.75, 0.9], epochs=[0, 3, 5])
+    required = Grid(pruning_ratio=[0.0, 0.05, 0.25, 0.5, 0.75, 0.9], epochs=[0, 3, 5])
     assert first.grid == required
     assert second.grid == required.model_copy(update={"quantization": ["dynamic"]})
     assert (first.training, first.measure) == (second.training, second.measure)  # so that m2 finds m1's networks

@@ -12,7 +12,7 @@ import squares
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.config import Finish, Grid, StudyConfig
+from search.config import FinalTraining, Grid, StudyConfig
 from search.progress import Progress
 from search.runner.final_training import enqueue_finalist, finalists, finish, hopeless_formats, run_once
 from search.runner.grid import run_row
@@ -100,7 +100,10 @@ def test_where_none_is_promising_the_first_finalist_is_one_that_nearly_is(study:
 
 @pytest.mark.parametrize(
     ("grid", "words"),
-    [(None, "50.00 % validation, 1 ms (misses the rule)"), (Grid(fraction=[0.5], epochs=[0]), "% validation, 1 ms")],
+    [
+        (None, "50.00 % validation, 1 ms (misses the rule)"),
+        (Grid(pruning_ratio=[0.5], epochs=[0]), "% validation, 1 ms"),
+    ],
 )
 def test_a_grid_s_row_misses_no_rule_since_nothing_is_chosen(
     study: optuna.Study, grid: Grid | None, words: str
@@ -165,7 +168,7 @@ def test_the_formats_of_a_later_finalist_are_asked_for_without_those_that_are_ho
 
 def finishing() -> Any:
     """A worker of a study with finalists."""
-    return replace(shift_of(), config=StudyConfig(road="latency", finish=Finish(candidates=9)))
+    return replace(shift_of(), config=StudyConfig(road="latency", final_training=FinalTraining(candidates=9)))
 
 
 def test_of_two_workers_that_ask_for_the_same_finalist_one_trains_it(
@@ -202,7 +205,7 @@ def test_a_start_that_stands_there_twice_is_asked_for_once(tmp_path: Path) -> No
 
 
 def test_a_worker_that_finds_no_row_left_makes_none_up(study: optuna.Study) -> None:
-    grid = Grid(fraction=[0.5], epochs=[0])
+    grid = Grid(pruning_ratio=[0.5], epochs=[0])
     with pytest.raises(optuna.TrialPruned, match="another worker took the row"):
         run_row(study.ask(), shift_of(), grid)
     assert study.trials[0].params == {}

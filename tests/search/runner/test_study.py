@@ -180,7 +180,7 @@ def test_another_road_takes_models_and_measurements_from_the_cache(squares_copy:
 
 def test_another_study_begins_with_what_was_trained_before(squares_copy: Path) -> None:
     small = trials_of(squares_copy)[1].user_attrs["spec"]
-    thinner = squares.SMALL.replace("fractions = 0.0", "fractions = 0.2")
+    thinner = squares.SMALL.replace("pruning_ratios = 0.0", "pruning_ratios = 0.2")
     config = squares.read(squares.write_study(squares_copy / "heir.toml", thinner, trials=1))
     (heir,) = run_study(config, load(str(squares_copy / "squares.npz")), squares.silent()).get_trials()
     assert heir.user_attrs["spec"]["parent"] == {**small, "ends": "float32"}
@@ -234,7 +234,7 @@ def test_a_study_is_not_mixed_with_another(what: str, squares_copy: Path, monkey
     cache = Cache(squares_copy / "runs" / "cache")
     base = base_path(cache, data)
     if what == "space":
-        config = config.model_copy(update={"space": config.space.model_copy(update={"fraction": (0.0, 0.97)})})
+        config = config.model_copy(update={"space": config.space.model_copy(update={"pruning_ratio": (0.0, 0.97)})})
     if what == "training":
         config = config.model_copy(update={"training": config.training.model_copy(update={"batch_size": 16})})
     if what == "base":
@@ -336,7 +336,7 @@ def test_the_best_are_trained_again_for_longer_and_must_then_keep_the_rule(squar
     path = squares.write_study(squares_copy / "finish.toml", *starts, trials=2)
     text = path.read_text().replace("accuracy_percent = 60", "accuracy_percent = 99.9").replace("[4, 4]", "[1, 4]")
     finish = 'candidates = 1\nepochs = 8\npoints_per_doubling = 100\nquantization = ["int8"]\n'
-    path.write_text(f"{text}\n[finish]\n{finish}")
+    path.write_text(f"{text}\n[final_training]\n{finish}")
     study = run_study(squares.read(path), load(str(squares_copy / "squares.npz")), squares.silent())
     small, smaller, finalist, *formats = study.get_trials()
     assert finalist.params == smaller.params  # the better one of both

@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from compress.spec import CompressionSpec
-from search.config import Finish, Space, StudyConfig
+from search.config import FinalTraining, Space, StudyConfig
 from search.runner.final_training import enqueue_finalist, finalists
 from search.runner.trial import finalist_spec
 from search.storage.study_state import FINALIST, FORMAT, best_trial, best_trials, contenders
@@ -19,7 +19,7 @@ from search.strategy.warm_start import FARTHEST, descend, distance, weights_only
 
 DROPPED = (0, *range(4, 13))
 SPACE = Space(round_to=[1, 4], stem_stride=[1, 2, 4], epochs=(4, 4), distill_weight=(0.0, 0.0))
-CONFIG = StudyConfig(name="test", road="latency", space=SPACE, finish=Finish(candidates=3))
+CONFIG = StudyConfig(name="test", road="latency", space=SPACE, final_training=FinalTraining(candidates=3))
 SPEC = CompressionSpec((0.5, 0.0, 0.75, 0.5, 0.625, *(0.0,) * 9), dropped_blocks=DROPPED, stem_stride=2, epochs=4)
 
 
@@ -118,7 +118,7 @@ def test_a_proposal_is_new_and_within_the_space(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_fraction_of_one_value_leaves_depth_and_stride_to_change(seed: int) -> None:
-    space = SPACE.model_copy(update={"fraction": (0.5, 0.5)})
+    space = SPACE.model_copy(update={"pruning_ratio": (0.5, 0.5)})
     known = replace(SPEC, fractions=tuple(0.0 if layer - 1 in DROPPED else 0.5 for layer in range(14)))
     study, rng = study_of(trial(known, 1.0, -1.0)), np.random.default_rng(seed)
     while not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):

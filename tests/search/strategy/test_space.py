@@ -14,28 +14,28 @@ from search.strategy.search_space import asked_spec, params, suggest
 
 RATE = 0.05
 WIDE = Space(
-    fraction=(0.0, 0.95),
+    pruning_ratio=(0.0, 0.95),
     round_to=[1, 8],
     stem_stride=[1, 2, 4],
     epochs=(0, 20),
     distill_weight=(0.0, 0.9),
     quantization=["float32", "float16", "dynamic", "int8", "int16x8", "qat_int8"],
-    ends="uint8",
+    io_dtype="uint8",
     threads=[1, 2],
 )
 NARROW = Space(
-    fraction=(0.1, 0.3), stem_stride=[2], epochs=(3, 3), distill_weight=(0.0, 0.0), quantization=["int8"]
+    pruning_ratio=(0.1, 0.3), stem_stride=[2], epochs=(3, 3), distill_weight=(0.0, 0.0), quantization=["int8"]
 )
 WHOLE = WIDE.model_copy(update={"drop_blocks": False})
-ONE_VALUE = WIDE.model_copy(update={"fraction": (0.3, 0.3)})
-SHORT = WIDE.model_copy(update={"fraction": (0.3, 0.32)})
+ONE_VALUE = WIDE.model_copy(update={"pruning_ratio": (0.3, 0.3)})
+SHORT = WIDE.model_copy(update={"pruning_ratio": (0.3, 0.32)})
 SPACES = {"wide": WIDE, "narrow": NARROW, "no drops": WHOLE, "one value": ONE_VALUE, "short": SHORT}
 
 
 @st.composite
 def specs(draw: st.DrawFn, space: Space) -> CompressionSpec:
     """Any specification of the space; a dropped block has the fraction 0, whatever it is called elsewhere."""
-    low, high = space.fraction
+    low, high = space.pruning_ratio
     fractions = draw(st.lists(st.floats(low, high), min_size=PRUNED_LAYERS, max_size=PRUNED_LAYERS))
     dropped = draw(st.sets(st.integers(0, 12), max_size=12)) if space.drop_blocks else set()
     quantization = draw(st.sampled_from(space.quantization))
@@ -48,7 +48,7 @@ def specs(draw: st.DrawFn, space: Space) -> CompressionSpec:
         learning_rate=RATE,
         distill_weight=draw(st.integers(*(round(end * 10) for end in space.distill_weight))) / 10,
         quantization=quantization,
-        ends=space.ends if quantization in ("int8", "qat_int8") else "float32",
+        ends=space.io_dtype if quantization in ("int8", "qat_int8") else "float32",
         threads=draw(st.sampled_from(space.threads)),
     )
 
@@ -66,7 +66,7 @@ def test_a_specification_of_the_space_comes_back(space: Space, data: st.DataObje
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_whatever_a_sampler_chooses_is_a_specification_of_the_space(space: Space) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    low, high = space.fraction
+    low, high = space.pruning_ratio
     for _ in range(100):
         trial = study.ask()
         spec = suggest(trial, space, RATE)
@@ -78,7 +78,7 @@ def test_whatever_a_sampler_chooses_is_a_specification_of_the_space(space: Space
 
 @pytest.mark.parametrize("low_high", [(0.0, 0.95), (0.3, 0.4), (0.3, 0.32), (0.3, 0.3 + 1e-9), (0.3, 0.3), (0.0, 0.0)])
 def test_a_block_stays_as_often_as_it_goes_however_short_the_range(low_high: tuple[float, float]) -> None:
-    space = WIDE.model_copy(update={"fraction": low_high})
+    space = WIDE.model_copy(update={"pruning_ratio": low_high})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     stayed = [len(suggest(study.ask(), space, RATE).kept_blocks) for _ in range(200)]
     assert sum(stayed) / (13 * len(stayed)) == pytest.approx(0.5, abs=0.04)
@@ -89,7 +89,7 @@ def test_stored_studies_replay_to_the_last_bit(low_high: tuple[float, float]) ->
     low, high = low_high
     study = optuna.create_study()
     trial = study.ask()
-    spec = suggest(trial, WIDE.model_copy(update={"fraction": low_high}), RATE)
+    spec = suggest(trial, WIDE.model_copy(update={"pruning_ratio": low_high}), RATE)
     stored = optuna.distributions.FloatDistribution(low, high + max(high - low, 0.1))
     assert trial.distributions["prune_block0"] == stored
     values = [trial.params[f"prune_block{block}"] for block in range(13)]
@@ -110,8 +110,11 @@ FITS = CompressionSpec(fractions=(0.2,) * 14, stem_stride=2, epochs=3, quantizat
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"fractions": (0.2,) * 13 + (0.35,)}, "fraction 0.35 is outside the space's 0.1..0.3; widen fraction"),
-        ({"fractions": (0.05,) + (0.2,) * 13}, "fraction 0.05 is outside"),
+        (
+            {"fractions": (0.2,) * 13 + (0.35,)},
+            "pruning ratio 0.35 is outside the space's 0.1..0.3; widen pruning_ratio",
+        ),
+        ({"fractions": (0.05,) + (0.2,) * 13}, "pruning ratio 0.05 is outside"),
         ({"epochs": 4}, "epochs 4 is outside 3..3; widen epochs"),
         ({"distill_weight": 0.5}, "distill_weight 0.5 is outside 0.0..0.0; widen distill_weight"),
         ({"stem_stride": 1}, r"stem_stride 1 is not among \[2\]; add it to stem_stride"),
