@@ -1,27 +1,19 @@
 """A study file: what it may say, and what it means. An unknown key is an error with a suggestion."""
 
-import difflib
 import logging
-import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compress.errors import UsageError
 from compress.spec import ENDS, PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
 from edge.measuring.plan import PLANS
-from search.places import located
-from search.renamed_keys import with_new_keys
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from search.config_errors import explain
+from search.study_file import StudyValues, located, parse_values, read_text
 
 logger = logging.getLogger(__name__)
 
-ROADS = ("latency", "energy", "fom")
 Road = Literal["latency", "energy", "fom"]
 
 
@@ -106,18 +98,18 @@ class Training(_Section):
 
 
 class Measure(_Section):
-    """The plans: one for each trial, one for the closing comparison of the best candidate with the base.
+    """The measurement protocols: one for each trial, one for the final comparison of the best candidate with the base.
 
-    `auto` is `search`, or `metered` where the meter needs longer windows.
+    `auto` is `search`, or `metered` where the meter needs longer windows. Without `search`: `StudyConfig.search_plan`.
     """
 
-    search: str = "auto"
+    search: str | None = None
     final: str = "final"
 
     @model_validator(mode="after")
     def _plans(self) -> "Measure":
         for plan in (self.search, self.final):
-            if plan not in PLANS and plan != "auto":
+            if plan is not None and plan not in PLANS and plan != "auto":
                 raise ValueError(f"a plan must be one of auto, {', '.join(PLANS)}, got {plan}")
         return self
 
@@ -200,7 +192,7 @@ class Initial(_Section):
 
 
 class StudyConfig(_Section):
-    """One study file. `data` is cifar10, digits or the path of an .npz; see `search.places`.
+    """One study file. `data` is cifar10, digits or the path of an .npz; see `search.study_file`.
 
     `base`: the .npz of the unpruned network, of `thrones import` or `pretrain`; None: the one that suits `data`.
     `fallback`: the study file, beside this one, to run where CIFAR-10 is not at hand and cannot be downloaded.
@@ -229,13 +221,15 @@ class StudyConfig(_Section):
     grid: Grid | None = None
     dry_run: DryRun | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _whole(cls, values: Any) -> Any:
-        """A grid's rows are lines of a table: each is measured over the whole test set, where nothing else is said."""
-        if isinstance(values, dict) and "grid" in values and isinstance(values.get("measure", {}), dict):
-            return {**values, "measure": {"search": "whole", **values.get("measure", {})}}
-        return values
+    @property
+    def search_plan(self) -> str:
+        """The measurement protocol of a trial: where the file names none, `whole` for a grid's row, `auto` otherwise.
+
+        A grid's row is a line of a table, so it is measured over the whole test set.
+        """
+        if self.measure.search is not None:
+            return self.measure.search
+        return "whole" if self.grid is not None else "auto"
 
     @property
     def devices(self) -> list[str]:
@@ -262,82 +256,46 @@ class StudyConfig(_Section):
         )
 
 
-def overlaid(config: StudyConfig, **given: Any) -> StudyConfig:
-    """The study with what an option of the command says in place of its file; None: nothing said."""
-    return config.model_copy(update={name: value for name, value in given.items() if value is not None})
+def overlaid(
+    config: StudyConfig,
+    *,
+    device: str | list[str] | None = None,
+    meter: str | None = None,
+    storage: str | None = None,
+    artifacts: str | None = None,
+    base: str | None = None,
+) -> StudyConfig:
+    """Return the study with what the options of a command say in place of its file; None: the file decides."""
+    options = {"device": device, "meter": meter, "storage": storage, "artifacts": artifacts, "base": base}
+    return config.model_copy(update={name: value for name, value in options.items() if value is not None})
 
 
 def load_config(path: Path, runs: Path = Path("runs")) -> StudyConfig:
     """Read and check a study file; what it writes goes to `runs/<its name>` unless it names a folder.
 
-    Old spellings of keys are valid; one line in the log names the new ones. Raises UsageError with file, key, value and
-    remedy.
+    One line in the log names the new spelling of each old key. Raises UsageError with file, key, value and remedy.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        known = ", ".join(sorted(str(other) for other in path.parent.glob("*.toml"))) or "none"
-        raise UsageError(f"{path} does not exist; study files there: {known}") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no TOML: {error}") from error
-    config, renamed = _parse(text, path, runs)
-    if renamed:
-        logger.warning("%s: old keys, valid in this version only: %s", path, "; ".join(renamed))
-    return config
+    found = parse_values(read_text(path), path)
+    if found.renamed:
+        logger.warning("%s: old keys, valid in this version only: %s", path, "; ".join(found.renamed))
+    return _checked(found, path, runs)
 
 
 def parse_config(text: str, path: Path, runs: Path) -> StudyConfig:
     """Check the text of a stored or packed study file as `load_config` does, without a line about old keys."""
-    return _parse(text, path, runs)[0]
+    return _checked(parse_values(text, path), path, runs)
 
 
-def _parse(text: str, path: Path, runs: Path) -> tuple[StudyConfig, list[str]]:
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is no TOML: {error}") from error
-    try:
-        values, renamed = with_new_keys(values)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
-    values.setdefault("name", path.stem)
-    values.setdefault("folder", runs / path.stem)
-    values |= {key: located(values[key], path) for key in ("data", "base") if isinstance(values.get(key), str)}
+def _checked(found: StudyValues, path: Path, runs: Path) -> StudyConfig:
+    values = {"name": path.stem, "folder": runs / path.stem, **found.values}
+    for key in ("data", "base"):
+        if isinstance(values.get(key), str):
+            values[key] = located(values[key], path)
     try:
         config = StudyConfig.model_validate(values)
         config.initial_specs()
     except ValidationError as error:
-        raise UsageError(f"{path}: {_explain(error.errors()[0])}") from error
+        raise UsageError(f"{path}: {explain(error.errors()[0], StudyConfig)}") from error
     except UsageError as error:
         raise UsageError(f"{path}: in [[initial]]: {error}") from error
-    return config, renamed
-
-
-def _explain(error: Any) -> str:
-    *sections, key = error["loc"] or ("",)
-    where = f" in [{'.'.join(str(part) for part in sections)}]" if sections else ""
-    if error["type"] == "extra_forbidden":
-        known = _keys(sections)
-        near = difflib.get_close_matches(str(key), known, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(known)}"
-        return f'unknown key "{key}"{where}; {hint}'
-    if error["type"] == "missing":
-        hint = f" (one of {', '.join(ROADS)})" if key == "road" else ""
-        return f'"{key}"{where} is missing{hint}'
-    if error["type"] == "literal_error":
-        return f'"{key}"{where} must be {error["ctx"]["expected"]}, got {error["input"]!r}'
-    if error["type"] == "value_error":
-        return f"in [{'.'.join(str(part) for part in error['loc'])}]: {error['ctx']['error']}"
-    message = error["msg"].replace("Input should be", "must be")
-    return f'"{key}"{where} {message}, got {error["input"]!r}'
-
-
-def _keys(sections: list[str | int]) -> list[str]:
-    model: Any = StudyConfig
-    for section in sections:
-        if isinstance(section, str):
-            sections_of = {"initial": Initial, "grid": Grid, "dry_run": DryRun}
-            model = sections_of.get(section) or model.model_fields[section].annotation
-    return list(model.model_fields)
+    return config

@@ -121,7 +121,7 @@ def open_bench(
             base=base,
             rule_percent=rule,
             required_percent=required_percent(rule, config.constraint.margin_sigmas, *counted),
-            plan=plan_for(config.measure.search, device.shortest_window_s),
+            plan=plan_for(config.search_plan, device.shortest_window_s),
             deadline_s=time.monotonic() + config.budget.minutes * 60,
             converter=converter,
             device=device,

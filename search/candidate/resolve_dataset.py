@@ -8,7 +8,7 @@ import numpy as np
 from compress.datasets.dataset import Dataset, load, with_test_deployment
 from compress.errors import NotAtHandError, UsageError
 from search.config import StudyConfig, load_config, overlaid
-from search.places import check_there
+from search.study_file import check_exists
 
 REHEARSAL = "rehearsal"
 
@@ -68,13 +68,13 @@ def study_and_data(
     if base is not None and not Path(base).exists():
         raise UsageError(f"--base {base} does not exist; give an .npz of `thrones import` or `thrones pretrain`")
     if config.base is not None:
-        check_there(path, "base", config.base)
+        check_exists(path, "base", config.base)
     return config, found
 
 
 def find_of(path: Path, config: StudyConfig, folder: Path | None, test_deployment: Path | None = None) -> Found:
     """The data set of the study file at `path`. Raises UsageError as `find` does."""
-    check_there(path, "data", config.data)
+    check_exists(path, "data", config.data)
     return find(config.data, folder, test_deployment)
 
 

@@ -24,6 +24,7 @@ from search.report.pages.study_page import write_csv, write_page
 from search.report.results import Figures, StudyResults
 from search.report.tables import comparison_table
 from search.storage.artifacts import read_artifact
+from search.study_file import self_contained_text
 
 RESULT = "result.json"
 """A folder that holds this one is ours, and is replaced."""
@@ -77,7 +78,7 @@ def write_results(
         "time": _time(study, results, base.latency_ms),
         "command": f"thrones run {_inside(study_file)}",
         "versions": {name: _version(name) for name in ("thrones", "optuna", "tensorflow")},
-        "study": study_file.read_text(encoding="utf-8"),
+        "study": self_contained_text(study_file),
     }
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as unfinished:

@@ -89,7 +89,7 @@ def _open(config: StudyConfig, progress: Progress, stack: ExitStack, parent: int
         deadline_s=time.monotonic() + config.budget.minutes * 60,
         parent=parent,
         device=device,
-        plan=plan_for(config.measure.search, device.shortest_window_s),
+        plan=plan_for(config.search_plan, device.shortest_window_s),
         model=MODEL.read_bytes(),
         images=np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8),
         artifacts=open_artifacts(config),

@@ -12,6 +12,7 @@ import search
 from compress.errors import UsageError
 from search.config import StudyConfig
 from search.report.formatting import counted
+from search.study_file import self_contained_text
 from search.submission.grid_table import first_of, read_table, write_tables
 from search.submission.reproduce import FOLDER, LEAST_RUNS, Replay, table3
 from search.submission.slides.deck import write_table3_slide
@@ -52,7 +53,7 @@ def table_content(path: Path, config: StudyConfig, team: str, members: str, vide
         written = write_tables(Path(temporary), table, path.name, team, members)
         content = {file.name: file.read_bytes() for file in written}
     content[f"{name}_{team}.pptx"] = content.pop(f"{name}.pptx")
-    content[path.name] = beside(config, path.read_text(encoding="utf-8")).encode()
+    content[path.name] = beside(config, self_contained_text(path)).encode()
     if video is not None:
         check_video(video)
         content[f"{name}_{team}{video.suffix.lower()}"] = video.read_bytes()

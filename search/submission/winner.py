@@ -13,6 +13,7 @@ from search.report.export import RESULT
 from search.storage.artifacts import read_artifact
 from search.storage.open import is_there, shown, storage_url
 from search.storage.study_state import best_trial, load_study
+from search.study_file import self_contained_text
 
 BASES = "bases"
 """Beside the winners: the networks that they were made of, where these are no longer the bundled one."""
@@ -80,7 +81,7 @@ def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Source
     spec = CompressionSpec.from_dict(about["spec"])
     where = f"trial {number} of {shown(storage_url(config))}"
     base = study.user_attrs.get("identity", {}).get("base")
-    return Source(where, config, path.read_text(encoding="utf-8"), spec, model, base, number)
+    return Source(where, config, self_contained_text(path), spec, model, base, number)
 
 
 def _from_folder(folder: Path, runs: Path, trial: int | None) -> Source:

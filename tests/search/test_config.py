@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pytest
-from paths import ROOT, STUDIES
+from paths import STUDIES
 
 from compress.errors import UsageError
-from search.cli.options import by_name
-from search.config import load_config, parse_config
-from search.renamed_keys import RENAMED
+from search.config import load_config
 from search.strategy.search_space import params
 
 STUDIES = sorted((STUDIES).glob("*.toml"))
@@ -33,6 +31,21 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         None,
         [],
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    [
+        ("", "auto"),
+        ('[measure]\nfinal = "short"', "auto"),
+        ('[measure]\nsearch = "short"', "short"),
+        ("[grid]\npruning_ratio = [0.5]\nepochs = [1]", "whole"),
+        ('[grid]\npruning_ratio = [0.5]\nepochs = [1]\n[measure]\nfinal = "short"', "whole"),
+        ('[grid]\npruning_ratio = [0.5]\nepochs = [1]\n[measure]\nsearch = "auto"', "auto"),
+    ],
+)
+def test_a_grid_measures_whole_test_sets_unless_its_file_names_a_plan(text: str, plan: str, tmp_path: Path) -> None:
+    assert load_config(_file(tmp_path, f'road = "fom"\n{text}'), tmp_path).search_plan == plan
 
 
 @pytest.mark.parametrize(
@@ -85,73 +98,6 @@ def test_a_wrong_study_file_is_refused_in_one_line(text: str, words: list[str], 
     assert line.startswith(f"{path}")
     for word in words:
         assert word in line, line
-
-
-OLD = """road = "latency"
-otherwise = "digits.toml"
-[rule]
-accuracy_percent = 61
-[space]
-fraction = [0.1, 0.3]
-ends = "uint8"
-[training]
-shift_pixels = 3
-[finish]
-candidates = 2
-share = 0.25
-[grid]
-fraction = [0.5]
-epochs = [1]
-[rehearsal]
-train_s = 5.0
-[[start]]
-fractions = 0.2
-[[start]]
-fractions = 0.3
-"""
-
-
-def test_old_keys_are_valid_and_one_line_names_the_new_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = _file(tmp_path, OLD)
-    config = load_config(path)
-    assert (config.fallback, config.constraint.accuracy_percent, config.training.crop_padding) == ("digits.toml", 61, 3)
-    assert (config.space.pruning_ratio, config.space.io_dtype) == ((0.1, 0.3), "uint8")
-    assert (config.final_training.candidates, config.final_training.budget_fraction) == (2, 0.25)
-    assert config.grid and config.grid.pruning_ratio == [0.5]
-    assert config.dry_run and config.dry_run.train_s == 5.0
-    assert [initial.pruning_ratios for initial in config.initial] == [0.2, 0.3]
-    (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith(f"{path}: ") and "\n" not in line
-    for section, keys in RENAMED.items():
-        for old, new in keys.items():
-            words = f'"{old}" in [{section}] is now "{new}"' if section else f'"{old}" is now "{new}"'
-            assert line.count(words) == 1
-
-
-def test_new_keys_and_stored_texts_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    load_config(STUDIES[0], tmp_path)
-    assert parse_config(OLD, tmp_path / "x.toml", tmp_path).final_training.candidates == 2
-    assert not caplog.records
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[finish]\ncandidates = 1\n[final_training]\ncandidates = 2", 'keep "final_training" alone'),
-        ("[space]\npruning_ratio = [0.1, 0.2]\nfraction = [0.1, 0.2]", 'in [space]; keep "pruning_ratio" alone'),
-    ],
-)
-def test_both_spellings_at_once_are_an_error(text: str, words: str, tmp_path: Path) -> None:
-    assert words in _refused(_file(tmp_path, f'road = "fom"\n{text}'))
-
-
-@pytest.mark.parametrize("name", ["rehearsal", "studies/rehearsal.toml"])
-def test_a_study_that_was_renamed_is_found(
-    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.chdir(ROOT)
-    assert by_name(Path(name)) == Path("studies/dry_run.toml")
-    assert [record.getMessage() for record in caplog.records] == [f"{name} is now studies/dry_run.toml"]
 
 
 def test_a_missing_file_lists_those_that_are_there(tmp_path: Path) -> None:
