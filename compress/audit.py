@@ -6,8 +6,7 @@ from typing import Protocol
 
 from compress.architecture import Architecture
 from compress.errors import CandidateError
-
-INTEGER = ("int8", "qat_int8", "int16x8")
+from compress.quantization import Quantization
 
 
 class Operator(Protocol):
@@ -24,7 +23,7 @@ class Operator(Protocol):
 
 
 def audit(
-    operators: Sequence[Operator], architecture: Architecture, quantization: str, ends: str
+    operators: Sequence[Operator], architecture: Architecture, quantization: Quantization, ends: str
 ) -> dict[str, int]:
     """Count the operators; raise CandidateError for one missing, extra, of another size, or floating where all is int.
 
@@ -37,9 +36,9 @@ def audit(
     wanted = Counter({"CONV_2D": 1 + blocks, "DEPTHWISE_CONV_2D": blocks})
     wanted.update(("MEAN", "FULLY_CONNECTED"))
     allowed = {"MEAN", "RESHAPE"}  # the mean of a 1x1 map is a reshape
-    if quantization == "float16":
+    if quantization is Quantization.FLOAT16:
         allowed.add("DEQUANTIZE")
-    if quantization in INTEGER and ends != "int8":
+    if quantization.is_full_integer and ends != "int8":
         allowed |= {"QUANTIZE", "DEQUANTIZE"}
     for name in sorted(set(counts) | set(wanted)):
         if name not in allowed and counts[name] != wanted[name]:
@@ -49,7 +48,7 @@ def audit(
     for number, (shape, other) in enumerate(zip(made, asked, strict=True)):
         if shape != other:
             raise CandidateError(f"convolution {number} of the converted model puts out {shape}, wanted {other}")
-    if quantization in INTEGER:
+    if quantization.is_full_integer:
         for operator in operators:
             floats = [d for d in (*operator.input_dtypes, *operator.output_dtypes) if d.startswith("float")]
             at_the_ends = operator.name in ("QUANTIZE", "DEQUANTIZE") and ends == "float32"

@@ -8,21 +8,20 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compress.architecture import IMAGE_SIZE, Architecture
 from compress.datasets.dataset import Images
 from compress.errors import CandidateError, one_line
 from compress.network import Weights
-
-CALIBRATED = ("int8", "int16x8")
-"""The quantizations whose ranges come from calibration images; qat_int8 has learnt its own."""
+from compress.quantization import Quantization
 
 DESCRIPTION = "MobileNet-v1, raw RGB 0..255 in, logits of 10 classes out: no softmax, the argmax is the label"
 """What the file says of itself: whoever wants probabilities applies a softmax."""
@@ -38,7 +37,7 @@ class ConversionJob:
 
     architecture: Architecture
     weights: Weights
-    quantization: str
+    quantization: Quantization
     ends: str = "float32"
     calibration: Images | None = None
 
@@ -133,14 +132,13 @@ def _serve(pipe: Any) -> None:
 
 def convert(job: ConversionJob) -> bytes:
     """Convert in this very process; see `Converter.convert`."""
-    from compress.network import build
-    from compress.quantization import quantization_aware
+    from compress.network import build, quantization_aware
     from compress.tensorflow_setup import flatbuffer_utils, keras, tf
 
     # Keras numbers the layers of a process, and their names go into the file: equal jobs must give equal bytes.
     keras.backend.clear_session()
     network = build(job.architecture, deployed=True)
-    if job.quantization == "qat_int8":
+    if job.quantization.needs_aware_training:
         network = quantization_aware(network)
     network.set_weights(job.weights)
     signature = tf.TensorSpec((1, IMAGE_SIZE, IMAGE_SIZE, 3), tf.float32)
@@ -148,28 +146,30 @@ def convert(job: ConversionJob) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
     # Through a SavedModel the same bytes take ten times as long.
     converter.experimental_lower_to_saved_model = False
-    if job.quantization != "float32":
+    if job.quantization.optimizes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if job.quantization == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if job.quantization in CALIBRATED:
-        if job.calibration is None or not len(job.calibration):
-            raise ValueError(f"{job.quantization} needs calibration images, got none")
-        images = job.calibration
-
-        def representative() -> Iterator[list[Any]]:
-            for image in images:
-                yield [image[None].astype(np.float32)]
-
-        converter.representative_dataset = representative
-    operators = tf.lite.OpsSet
-    if job.quantization == "int8":
-        converter.target_spec.supported_ops = [operators.TFLITE_BUILTINS_INT8]
-    if job.quantization == "int16x8":
-        wanted = operators.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        converter.target_spec.supported_ops = [wanted]
-    if job.quantization in ("int8", "qat_int8"):
-        converter.inference_input_type = converter.inference_output_type = getattr(tf, job.ends)
+    target = converter.target_spec
+    if job.quantization.supported_types:
+        target.supported_types = [getattr(tf, name) for name in job.quantization.supported_types]
+    if job.quantization.supported_ops:
+        target.supported_ops = [getattr(tf.lite.OpsSet, name) for name in job.quantization.supported_ops]
+    if job.quantization.needs_calibration:
+        converter.representative_dataset = _representative_dataset(job)
+    io_dtype = getattr(tf, job.quantization.io_dtype(job.ends))
+    converter.inference_input_type = io_dtype
+    converter.inference_output_type = io_dtype
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
     model.description = DESCRIPTION
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _representative_dataset(job: ConversionJob) -> Callable[[], Iterator[list[NDArray[np.float32]]]]:
+    images = job.calibration
+    if images is None or not len(images):
+        raise ValueError(f"{job.quantization} needs calibration images, got none")
+
+    def each_image() -> Iterator[list[NDArray[np.float32]]]:
+        for image in images:
+            yield [image[None].astype(np.float32)]
+
+    return each_image

@@ -1,4 +1,4 @@
-"""MobileNet-v1 as a Keras Sequential: build it, read its architecture back, save and load its weights."""
+"""MobileNet-v1 as a Keras Sequential: build it, make it quantization-aware, save and load its weights."""
 
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +13,12 @@ from compress.io import write_at_once
 from compress.tensorflow_setup import keras
 
 Weights = list[NDArray[np.float32]]
+
+STATISTICS_MOMENTUM = 0.95
+"""BatchNorm's momentum while a network is trained: statistics over some twenty batches.
+
+The base's own 0.1 keeps those of the last batch alone, which are too noisy to validate with.
+"""
 
 
 def build(architecture: Architecture, *, deployed: bool = False) -> Any:
@@ -46,6 +52,22 @@ def build(architecture: Architecture, *, deployed: bool = False) -> Any:
     for layer in stack:
         network.add(layer)
     return network
+
+
+def quantization_aware(network: Any) -> Any:
+    """Return a copy of `network` that rounds weights and activations to 8 bit in the forward pass.
+
+    It has the same weights; its BatchNorm statistics follow `STATISTICS_MOMENTUM`. Jacob et al. 2018,
+    "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference".
+    """
+    import tensorflow_model_optimization as tfmot  # takes seconds, and only QAT_INT8 needs it
+
+    aware = tfmot.quantization.keras.quantize_model(network)
+    for wrapper in aware.layers:
+        layer = getattr(wrapper, "layer", None)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = STATISTICS_MOMENTUM
+    return aware
 
 
 _SETTINGS: dict[str, dict[str, Any]] = {

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 from compress.architecture import BASE, Architecture, Block
 from compress.errors import UsageError
+from compress.quantization import IO_DTYPES, Quantization
 
-QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "qat_int8")
-ENDS = ("float32", "int8", "uint8")
 Number = TypeVar("Number", int, float)
 PRUNED_LAYERS = 1 + len(BASE.blocks)
 """The stem and each block's pointwise convolution; a depthwise convolution follows its input."""
@@ -40,7 +39,7 @@ class CompressionSpec:
     learning_rate: float = 0.05
     augment: bool = True
     distill_weight: float = 0.0
-    quantization: str = "float32"
+    quantization: Quantization = Quantization.FLOAT32
     ends: str = "float32"
     threads: int = 1
     parent: "CompressionSpec | None" = None
@@ -54,16 +53,14 @@ class CompressionSpec:
         for fraction in self.fractions:
             check_fraction(fraction)
         choices: tuple[tuple[str, object, tuple[object, ...]], ...] = (
-            ("quantization", self.quantization, QUANTIZATIONS),
-            ("ends", self.ends, ENDS),
+            ("ends", self.ends, IO_DTYPES),
             ("stem_stride", self.stem_stride, (1, 2, 4)),
             ("augment", self.augment, (True, False)),
         )
         for name, value, allowed in choices:
             if value not in allowed:
                 raise UsageError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value}")
-        integer = self.quantization in ("int8", "qat_int8")
-        if self.ends != "float32" and not integer:
+        if self.ends not in self.quantization.io_dtypes:
             raise UsageError(f"ends {self.ends} needs quantization int8 or qat_int8, got {self.quantization}")
         for name, number, low in (
             ("round_to", self.round_to, 1),
@@ -87,10 +84,11 @@ class CompressionSpec:
             raise UsageError(
                 f"a parent must have as many blocks: {len(self.kept_blocks)}, got {len(self.parent.kept_blocks)}"
             )
-        if self.parent is not None and self.parent.quantization == "qat_int8":
+        if self.parent is not None and self.parent.quantization.needs_aware_training:
             raise UsageError("a parent must be trained in float, got qat_int8")
 
     def _normalise(self) -> None:
+        object.__setattr__(self, "quantization", Quantization(self.quantization))
         # Equal specs have one JSON text and so one key: 0, 0.0, -0.0 and numpy's zeros are one fraction.
         for name in ("round_to", "stem_stride", "epochs", "threads"):
             object.__setattr__(self, name, _number(name, getattr(self, name), index))

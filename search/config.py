@@ -2,12 +2,13 @@
 
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compress.errors import UsageError
-from compress.spec import ENDS, PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
+from compress.quantization import IO_DTYPES, Quantization
+from compress.spec import PRUNED_LAYERS, CompressionSpec
 from edge.measuring.plan import PLANS
 from search.config_errors import explain
 from search.study_file import StudyValues, located, parse_values, read_text
@@ -19,6 +20,16 @@ Road = Literal["latency", "energy", "fom"]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_quantizations(cls, values: Any) -> Any:
+        """Name the schemes that there are, as pydantic would not."""
+        names = values.get("quantization") if isinstance(values, dict) else None
+        if isinstance(names, list):
+            for name in names:
+                Quantization(name)
+        return values
 
 
 class Constraint(_Section):
@@ -52,13 +63,9 @@ class Space(_Section):
     stem_stride: list[Literal[1, 2, 4]] = Field(default=[1, 2], min_length=1)
     epochs: tuple[int, int] = (4, 20)
     distill_weight: tuple[float, float] = (0.0, 0.9)
-    quantization: list[str] = Field(default=["float32", "int8"], min_length=1)
+    quantization: list[Quantization] = Field(default=[Quantization.FLOAT32, Quantization.INT8], min_length=1)
     io_dtype: str = "int8"
     threads: list[int] = Field(default=[1], min_length=1)
-
-    def io_dtype_of(self, quantization: str) -> str:
-        """The dtype of input and output: `io_dtype` for an integer model, floats for any other."""
-        return self.io_dtype if quantization in ("int8", "qat_int8") else "float32"
 
     @model_validator(mode="after")
     def _ranges(self) -> "Space":
@@ -71,18 +78,11 @@ class Space(_Section):
             raise ValueError(f"distill_weight must be [low, high] within 0..1, got {list(self.distill_weight)}")
         if any(round(end * 10, 6) % 1 for end in self.distill_weight):
             raise ValueError(f"distill_weight must be multiples of 0.1, got {list(self.distill_weight)}")
-        _check_quantizations(self.quantization)
-        if self.io_dtype not in ENDS:
-            raise ValueError(f"io_dtype must be one of {', '.join(ENDS)}, got {self.io_dtype}")
+        if self.io_dtype not in IO_DTYPES:
+            raise ValueError(f"io_dtype must be one of {', '.join(IO_DTYPES)}, got {self.io_dtype}")
         if min(self.round_to) < 1 or min(self.threads) < 1:
             raise ValueError(f"round_to and threads must be >= 1, got {self.round_to} and {self.threads}")
         return self
-
-
-def _check_quantizations(names: list[str]) -> None:
-    for name in names:
-        if name not in QUANTIZATIONS:
-            raise ValueError(f"quantization must be of {', '.join(QUANTIZATIONS)}, got {name}")
 
 
 class Training(_Section):
@@ -125,13 +125,8 @@ class FinalTraining(_Section):
     candidates: int = Field(default=0, ge=0)
     epochs: int = Field(default=40, ge=1)
     points_per_doubling: float = Field(default=2.0, ge=0, le=100)
-    quantization: list[str] = ["float32", "float16", "dynamic", "int8", "int16x8", "qat_int8"]
+    quantization: list[Quantization] = list(Quantization)
     budget_fraction: float = Field(default=0.4, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _known(self) -> "FinalTraining":
-        _check_quantizations(self.quantization)
-        return self
 
 
 class Grid(_Section):
@@ -146,7 +141,7 @@ class Grid(_Section):
 
     pruning_ratio: list[float] = Field(min_length=1)
     epochs: list[int] = Field(min_length=1)
-    quantization: list[str] = Field(default=["float32"], min_length=1)
+    quantization: list[Quantization] = Field(default=[Quantization.FLOAT32], min_length=1)
     distill_weight: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
@@ -156,10 +151,9 @@ class Grid(_Section):
                 raise ValueError(f"a pruning ratio must be >= 0 and < 1, got {ratio}; at least one channel stays")
         if min(self.epochs) < 0:
             raise ValueError(f"epochs must be >= 0, got {min(self.epochs)}")
-        _check_quantizations(self.quantization)
-        if "qat_int8" in self.quantization:
+        if Quantization.QAT_INT8 in self.quantization:
             raise ValueError("quantization qat_int8 trains anew and shares no epochs; a grid takes the other formats")
-        if set(self.quantization) != {"float32"} and "dynamic" not in self.quantization:
+        if set(self.quantization) != {Quantization.FLOAT32} and Quantization.DYNAMIC not in self.quantization:
             raise ValueError(
                 f"no table shows quantization {', '.join(self.quantization)}: Table 1 is about float32 alone, Table 2 "
                 "about dynamic and what stands beside it; add dynamic"
@@ -169,7 +163,7 @@ class Grid(_Section):
     @property
     def milestone(self) -> str:
         """m1 or m2: the milestone whose table shows it."""
-        return "m2" if "dynamic" in self.quantization else "m1"
+        return "m2" if Quantization.DYNAMIC in self.quantization else "m1"
 
 
 class DryRun(_Section):
@@ -242,6 +236,7 @@ class StudyConfig(_Section):
 
     def _spec(self, initial: Initial) -> CompressionSpec:
         ratios = initial.pruning_ratios
+        quantization = Quantization(initial.quantization)
         return CompressionSpec(
             fractions=tuple(ratios) if isinstance(ratios, list) else (ratios,) * PRUNED_LAYERS,
             round_to=initial.round_to,
@@ -250,8 +245,8 @@ class StudyConfig(_Section):
             epochs=initial.epochs,
             learning_rate=self.training.learning_rate,
             distill_weight=initial.distill_weight,
-            quantization=initial.quantization,
-            ends=self.space.io_dtype_of(initial.quantization),
+            quantization=quantization,
+            ends=quantization.io_dtype(self.space.io_dtype),
             threads=initial.threads,
         )
 

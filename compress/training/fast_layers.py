@@ -2,13 +2,9 @@
 
 from typing import Any
 
+from compress.network import STATISTICS_MOMENTUM
 from compress.tensorflow_setup import keras, tf
 
-STATISTICS_MOMENTUM = 0.95
-"""BatchNorm's while a network is trained: statistics over some twenty batches.
-
-The base's own 0.1 keeps those of the last batch alone, too noisy to validate with.
-"""
 LANES = 8
 """oneDNN normalises this many channels at once; another number of them falls to code several times slower."""
 

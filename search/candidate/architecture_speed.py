@@ -154,7 +154,7 @@ def structure_model(bench: Bench, spec: CompressionSpec) -> bytes:
     key = {"structure": structure, "base": bench.base_key, "data": bench.data.key, **conversion_versions()}
     model = bench.cache.get("untrained", key)
     if model is None:
-        same = replace(spec, quantization=structure["quantization"], parent=None)
+        same = replace(spec, quantization=spec.quantization.post_training, parent=None)
         model = convert_trained(bench, same, inherit(bench.base, spec))
         bench.cache.put(model, "untrained", key)
     return model
@@ -171,8 +171,8 @@ def _structure_key(bench: Bench, spec: CompressionSpec, plan: MeasurePlan) -> di
 
 def _structure(spec: CompressionSpec) -> dict[str, Any]:
     """What speed and energy depend on: the graph and its numbers."""
-    quantization = "int8" if spec.quantization == "qat_int8" else spec.quantization  # the same operators
-    return {"architecture": asdict(spec.architecture()), "quantization": quantization, "ends": spec.ends}
+    architecture = asdict(spec.architecture())
+    return {"architecture": architecture, "quantization": spec.quantization.post_training.value, "ends": spec.ends}
 
 
 def _model_key(bench: Bench, model: bytes, plan: MeasurePlan, images: str) -> dict[str, Any]:

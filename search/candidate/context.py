@@ -15,6 +15,7 @@ from compress.convert import ConversionJob, Converter
 from compress.datasets.dataset import Dataset
 from compress.hashing import arrays_key
 from compress.network import Weights, build
+from compress.quantization import Quantization
 from compress.spec import CompressionSpec
 from compress.tensorflow_setup import limit_threads
 from compress.training.train import logits
@@ -146,7 +147,7 @@ def convert_base(base: Weights, converter: Converter, cache: Cache, progress: Pr
     model = cache.get("base", key)
     if model is None:
         progress.phase("converting the base")
-        model = converter.convert(ConversionJob(CompressionSpec().architecture(), base, "float32"))
+        model = converter.convert(ConversionJob(CompressionSpec().architecture(), base, Quantization.FLOAT32))
         cache.put(model, "base", key)
     return model
 

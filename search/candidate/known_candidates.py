@@ -7,6 +7,7 @@ import numpy as np
 import optuna
 
 from compress.errors import UsageError
+from compress.quantization import Quantization
 from compress.spec import CompressionSpec
 from search.candidate.architecture_speed import best_case, known_samples
 from search.candidate.context import Bench
@@ -54,7 +55,7 @@ def ask_for_known(study: optuna.Study, bench: Bench) -> int:
     return len(best)
 
 
-def _asked(trained: CompressionSpec, quantization: str, config: StudyConfig) -> CompressionSpec:
+def _asked(trained: CompressionSpec, quantization: Quantization, config: StudyConfig) -> CompressionSpec:
     """What a trial must ask for to be given the trained network."""
     space = config.space
     return replace(
@@ -62,7 +63,7 @@ def _asked(trained: CompressionSpec, quantization: str, config: StudyConfig) -> 
         parent=None,
         epochs=int(np.clip(trained.epochs, *space.epochs)),
         quantization=quantization,
-        ends=space.io_dtype_of(quantization),
+        ends=quantization.io_dtype(space.io_dtype),
         threads=space.threads[0],
     )
 

@@ -14,11 +14,10 @@ import optuna
 from numpy.typing import NDArray
 
 from compress.audit import audit
-from compress.convert import CALIBRATED, ConversionJob
+from compress.convert import ConversionJob
 from compress.hashing import arrays_key
-from compress.network import Weights, build
+from compress.network import Weights, build, quantization_aware
 from compress.prune import inherit, resize
-from compress.quantization import quantization_aware
 from compress.spec import CompressionSpec
 from compress.tensorflow_setup import keras
 from compress.training.train import Epoch, Trainer, TrainPlan, train
@@ -115,7 +114,7 @@ def obtain(
 
 def convert_trained(bench: Bench, spec: CompressionSpec, weights: Weights) -> bytes:
     """The `.tflite` that the specification makes of its trained weights. Raises CandidateError."""
-    calibration = bench.data.calibration() if spec.quantization in CALIBRATED else None
+    calibration = bench.data.calibration() if spec.quantization.needs_calibration else None
     with bench.training_place:  # it takes a core, as a training does
         return bench.converter.convert(
             ConversionJob(spec.architecture(), weights, spec.quantization, spec.ends, calibration)
@@ -226,7 +225,7 @@ def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Cal
     keras.backend.clear_session()
     network = build(spec.architecture())
     network.set_weights(first)
-    if spec.epochs == 0 and spec.quantization != "qat_int8":
+    if spec.epochs == 0 and not spec.quantization.needs_aware_training:
         return list(network.get_weights())
     aware, rate = _aware_epochs(spec), spec.learning_rate
     before = spec.all_epochs - spec.epochs
@@ -265,7 +264,7 @@ def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Cal
 
 def _aware_epochs(spec: CompressionSpec) -> int:
     """How many of its epochs, the last ones, a candidate trains its quantization-aware network."""
-    if spec.quantization != "qat_int8":
+    if not spec.quantization.needs_aware_training:
         return 0
     return max(1, spec.epochs if spec.parent else spec.epochs // QAT_SHARE)
 

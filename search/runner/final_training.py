@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import optuna
 
+from compress.quantization import Quantization
 from search.candidate.accuracy import stored_accuracy
 from search.candidate.context import Bench
 from search.runner.loop import optimize
@@ -43,8 +44,8 @@ def finish(study: optuna.Study, bench: Bench, search_on: Callable[[], bool]) -> 
         before, hopeless = finalists(study), hopeless_formats(study)
         for origin, (first, *others) in before.items():
             formats = [] if others or origin in tried else _other_formats(first, wanted.quantization)
-            for quantization in (name for name in formats if _operators(name) not in hopeless):
-                study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization})
+            for quantization in (name for name in formats if name.post_training not in hopeless):
+                study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization.value})
                 tried.add(origin)
         train_waiting_finalists(study, bench)
         if len(before) < wanted.candidates and enqueue_finalist(study):
@@ -55,18 +56,18 @@ def finish(study: optuna.Study, bench: Bench, search_on: Callable[[], bool]) -> 
             return
 
 
-def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[str]) -> list[str]:
+def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[Quantization]) -> list[Quantization]:
     """The formats to try a trained finalist in; quantization-aware training where int8 costs more than QAT_LOSS."""
     about = trial.user_attrs
     if "candidate" not in about:
         return []
     used, curve = about["spec"]["quantization"], trial.intermediate_values
     loss = curve[max(curve)] - stored_accuracy(about["candidate"]).search_percent
-    aware = used == "int8" and loss > QAT_LOSS
-    return [name for name in formats if name != used and (aware or name != "qat_int8")]
+    aware = used == Quantization.INT8 and loss > QAT_LOSS
+    return [name for name in formats if name != used and (aware or not name.needs_aware_training)]
 
 
-def hopeless_formats(study: optuna.Study) -> set[str]:
+def hopeless_formats(study: optuna.Study) -> set[Quantization]:
     """The formats in which a finalist was given up for its structure, FAR_BEHIND the best that there was."""
     trials = study.get_trials(deepcopy=False)
     found = set()
@@ -75,13 +76,8 @@ def hopeless_formats(study: optuna.Study) -> set[str]:
         if trial.state != optuna.trial.TrialState.PRUNED or not is_finalist(trial) or "structure" not in about:
             continue
         if about["structure"].get("advantage", 1.0) * FAR_BEHIND < 1:
-            found.add(_operators(about["spec"]["quantization"]))
+            found.add(Quantization(about["spec"]["quantization"]).post_training)
     return found
-
-
-def _operators(quantization: str) -> str:
-    """The format with the same operators, which is as fast."""
-    return "int8" if quantization == "qat_int8" else quantization
 
 
 def run_once(trial: optuna.Trial, bench: Bench) -> float:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import optuna
 from optuna.trial import FrozenTrial
 
+from compress.quantization import Quantization
 from compress.spec import CompressionSpec
 from search.candidate.accuracy import shortfall_of, stored_accuracy
 from search.candidate.architecture_speed import (
@@ -104,11 +105,11 @@ def finalist_spec(trial: optuna.Trial, config: StudyConfig) -> CompressionSpec:
     """A candidate of the search, trained on for longer; qat_int8 begins with the weights to which that led in float."""
     found = trial.study.get_trials(deepcopy=False)[trial.user_attrs[FINALIST]]
     origin = CompressionSpec.from_dict(found.user_attrs["spec"])
-    quantization = trial.user_attrs.get(FORMAT, origin.quantization)
-    ends = config.space.io_dtype_of(quantization)
-    if origin.quantization == "qat_int8":  # trained as a whole, from the base
+    quantization = Quantization(trial.user_attrs.get(FORMAT, origin.quantization))
+    ends = quantization.io_dtype(config.space.io_dtype)
+    if origin.quantization.needs_aware_training:  # trained as a whole, from the base
         return replace(origin, epochs=config.final_training.epochs, quantization=quantization, ends=ends)
     longer = replace(weights_only(origin), epochs=config.final_training.epochs, parent=weights_only(origin))
-    if quantization == "qat_int8":
+    if quantization.needs_aware_training:
         longer = replace(longer, epochs=max(1, config.final_training.epochs // QAT_SHARE), parent=longer)
     return replace(longer, quantization=quantization, ends=ends, threads=origin.threads)

@@ -8,6 +8,7 @@ import optuna
 
 from compress.architecture import BASE
 from compress.errors import UsageError
+from compress.quantization import Quantization
 from compress.spec import PRUNED_LAYERS, CompressionSpec, kept_channels
 from search.config import StudyConfig
 from search.storage.study_state import best_trials
@@ -79,7 +80,7 @@ def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator)
     values: dict[str, Any] = {**spec.to_dict(), **others, "parent": None}
     values["fractions"] = [0.0 if layer - 1 in dropped else f for layer, f in enumerate(fractions)]
     values["dropped_blocks"] = sorted(dropped)
-    values["ends"] = space.io_dtype_of(values["quantization"])
+    values["ends"] = Quantization(values["quantization"]).io_dtype(space.io_dtype)
     values["epochs"] = int(np.clip(spec.epochs, *space.epochs))
     return CompressionSpec.from_dict(values)
 

@@ -8,7 +8,8 @@ import optuna
 
 from compress.architecture import BASE
 from compress.errors import UsageError
-from compress.spec import PRUNED_LAYERS, QUANTIZATIONS, CompressionSpec
+from compress.quantization import Quantization
+from compress.spec import PRUNED_LAYERS, CompressionSpec
 from search.config import Grid, Space, StudyConfig
 
 LAYERS = ("stem", *(f"block{block}" for block in range(len(BASE.blocks))))
@@ -37,7 +38,7 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
     low, high = space.pruning_ratio
     kept = _kept_up_to(space)
     pruned = [trial.suggest_float(f"prune_{layer}", low, top) for layer, top in _tops(space)]
-    quantization = choose("quantization", space.quantization)
+    quantization = Quantization(choose("quantization", [scheme.value for scheme in space.quantization]))
     return CompressionSpec(
         fractions=tuple(min(value, high) if value <= kept else 0.0 for value in pruned),
         round_to=choose("round_to", space.round_to),
@@ -47,7 +48,7 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
         learning_rate=learning_rate,
         distill_weight=trial.suggest_float("distill_weight", *space.distill_weight, step=DISTILL_STEP),
         quantization=quantization,
-        ends=space.io_dtype_of(quantization),
+        ends=quantization.io_dtype(space.io_dtype),
         threads=choose("threads", space.threads),
     )
 
@@ -76,13 +77,13 @@ def params(spec: CompressionSpec, space: Space) -> dict[str, Any]:
                 f"pruning ratio {fraction} is outside the space's {low}..{high}; widen pruning_ratio in [space]"
             )
         values[f"prune_{name}"] = (_kept_up_to(space) + top) / 2 if dropped else fraction
-    for name, choices in (
-        ("quantization", space.quantization),
-        ("round_to", space.round_to),
-        ("stem_stride", space.stem_stride),
-        ("threads", space.threads),
-    ):
-        value = getattr(spec, name)
+    choice_parameters: tuple[tuple[str, Any, list[Any]], ...] = (
+        ("quantization", spec.quantization.value, [scheme.value for scheme in space.quantization]),
+        ("round_to", spec.round_to, list(space.round_to)),
+        ("stem_stride", spec.stem_stride, list(space.stem_stride)),
+        ("threads", spec.threads, list(space.threads)),
+    )
+    for name, value, choices in choice_parameters:
         if value not in choices:
             raise UsageError(f"{name} {value} is not among {choices}; add it to {name} in [space]")
         if len(choices) > 1:
@@ -109,7 +110,7 @@ def starting_params(config: StudyConfig) -> list[dict[str, Any]]:
 def grid_params(grid: Grid) -> list[dict[str, Any]]:
     """The parameters of every row of a grid, each fraction's epochs rising; a fraction of 0 has one row."""
     return [
-        {"fraction": fraction, "epochs": epochs, "quantization": quantization}
+        {"fraction": fraction, "epochs": epochs, "quantization": quantization.value}
         for quantization in dict.fromkeys(grid.quantization)
         for fraction in sorted({fraction + 0.0 for fraction in grid.pruning_ratio})
         for epochs in (sorted(set(grid.epochs)) if fraction else [0])
@@ -121,7 +122,7 @@ def suggest_row(trial: optuna.Trial, config: StudyConfig, grid: Grid) -> Compres
     # Ranges and all formats, not the grid's own values: Optuna lets no trial add a choice to those of another.
     fraction = trial.suggest_float("fraction", 0.0, 1.0)
     epochs = trial.suggest_int("epochs", 0, 10_000)
-    quantization = trial.suggest_categorical("quantization", QUANTIZATIONS)
+    quantization = trial.suggest_categorical("quantization", [scheme.value for scheme in Quantization])
     return row_spec(config, grid, fraction=fraction, epochs=epochs, quantization=quantization)
 
 
@@ -143,7 +144,8 @@ def row_spec(config: StudyConfig, grid: Grid, *, fraction: float, epochs: int, q
         distill_weight=grid.distill_weight,
     )
     spec = _going_on(plain, epochs, grid.epochs)
-    return replace(spec, quantization=quantization, ends=config.space.io_dtype_of(quantization))
+    scheme = Quantization(quantization)
+    return replace(spec, quantization=scheme, ends=scheme.io_dtype(config.space.io_dtype))
 
 
 def _going_on(spec: CompressionSpec, epochs: int, others: list[int]) -> CompressionSpec:

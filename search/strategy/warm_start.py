@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from compress.architecture import Architecture
+from compress.quantization import Quantization
 from compress.spec import CompressionSpec
 from search.config import FinalTraining
 from search.strategy.early_stopping import gain_to_come
@@ -22,9 +23,9 @@ def descend(spec: CompressionSpec, trained: Iterable[CompressionSpec]) -> Compre
     the very same architecture that was trained as is asked, and for as long, gives its training as well: nothing but
     the conversion is left to be done.
     """
-    if spec.quantization == "qat_int8":  # trained as a whole, from the base
+    if spec.quantization.needs_aware_training:  # trained as a whole, from the base
         return spec
-    known = [other for other in trained if other.quantization != "qat_int8"]
+    known = [other for other in trained if not other.quantization.needs_aware_training]
     shape = spec.architecture()
     near = min(
         known,
@@ -52,8 +53,9 @@ def is_trained_alike(one: CompressionSpec, other: CompressionSpec) -> bool:
 
 def weights_only(spec: CompressionSpec) -> CompressionSpec:
     """The specification without what its trained weights do not depend on."""
-    aware = spec.quantization == "qat_int8"
-    return replace(spec, quantization="qat_int8" if aware else "float32", ends="float32", threads=1)
+    aware = spec.quantization.needs_aware_training
+    quantization = Quantization.QAT_INT8 if aware else Quantization.FLOAT32
+    return replace(spec, quantization=quantization, ends="float32", threads=1)
 
 
 def distance(one: Architecture, other: Architecture) -> float:

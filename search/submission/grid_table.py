@@ -9,6 +9,7 @@ import optuna
 
 from compress.errors import UsageError
 from compress.io import write_at_once
+from compress.quantization import Quantization
 from compress.spec import PRUNED_LAYERS, CompressionSpec
 from edge.measuring.measurement import Measurement
 from search.config import StudyConfig, load_config, overlaid
@@ -74,7 +75,7 @@ def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTab
     if not rows:
         raise UsageError(f"{shown(storage_url(config))} has no whole row yet; go on with `thrones run {config.name}`")
     left_out = [f"{counted(others, 'row')} of an earlier grid, or twice there: not shown"] * (others > 0)
-    float_rows = [row for row in rows if row.quantization == "float32"] if milestone == "m2" else []
+    float_rows = [row for row in rows if row.quantization == Quantization.FLOAT32] if milestone == "m2" else []
     if milestone == "m2" and first is not None and is_there(first):
         other = load_study(first)
         told = _unlike(study, other)
@@ -188,7 +189,7 @@ def row_from(spec: CompressionSpec, test_accuracy_percent: float, measured: Meas
     return Row(
         fraction=spec.fractions[0],
         epochs=spec.all_epochs,
-        quantization=spec.quantization,
+        quantization=spec.quantization.value,
         test_accuracy_percent=test_accuracy_percent,
         peak_memory_mb=measured.peak_memory_mb,
         latency_ms=measured.latency_ms,

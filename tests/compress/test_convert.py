@@ -14,9 +14,8 @@ from compress.architecture import BASE
 from compress.audit import audit
 from compress.convert import ConversionJob, Converter
 from compress.errors import CandidateError
-from compress.network import build
-from compress.quantization import quantization_aware
-from compress.spec import QUANTIZATIONS
+from compress.network import build, quantization_aware
+from compress.quantization import Quantization
 from compress.training.train import logits
 from edge.runtime.tflite import open_interpreter, read_operators
 
@@ -36,15 +35,16 @@ def network() -> Any:
 
 
 def _job(network: Any, quantization: str, ends: str = "float32", **changes: Any) -> ConversionJob:
-    if quantization == "qat_int8":
+    scheme = Quantization(quantization)
+    if scheme.needs_aware_training:
         deployed = build(SHAPE, deployed=True)
         deployed.set_weights(network.get_weights())
         network = quantization_aware(deployed)
     values = {"weights": network.get_weights(), "calibration": IMAGES, **changes}
-    return ConversionJob(SHAPE, quantization=quantization, ends=ends, **values)
+    return ConversionJob(SHAPE, quantization=scheme, ends=ends, **values)
 
 
-CASES = [*((q, "float32") for q in QUANTIZATIONS), ("int8", "int8"), ("int8", "uint8"), ("qat_int8", "uint8")]
+CASES = [*((q, "float32") for q in Quantization), ("int8", "int8"), ("int8", "uint8"), ("qat_int8", "uint8")]
 
 
 @pytest.mark.parametrize(("quantization", "ends"), CASES)
@@ -52,7 +52,7 @@ def test_each_quantization_converts_and_passes_the_audit(
     converter: Converter, network: Any, quantization: str, ends: str
 ) -> None:
     model = converter.convert(_job(network, quantization, ends))
-    counts = audit(read_operators(model), SHAPE, quantization, ends)
+    counts = audit(read_operators(model), SHAPE, Quantization(quantization), ends)
     assert (counts["CONV_2D"], counts["DEPTHWISE_CONV_2D"]) == (3, 2)
     interpreter = open_interpreter(model, threads=1)  # checks the shapes as well
     for details in (*interpreter.get_input_details(), *interpreter.get_output_details()):
@@ -82,8 +82,8 @@ def test_outputs_agree_with_keras(
 
 
 def test_the_base_has_14_convolutions_13_depthwise_ones_and_the_head(converter: Converter) -> None:
-    model = converter.convert(ConversionJob(BASE, build(BASE).get_weights(), "float32"))
-    counts = audit(read_operators(model), BASE, "float32", "float32")
+    model = converter.convert(ConversionJob(BASE, build(BASE).get_weights(), Quantization.FLOAT32))
+    counts = audit(read_operators(model), BASE, Quantization.FLOAT32, "float32")
     assert counts == {"CONV_2D": 14, "DEPTHWISE_CONV_2D": 13, "FULLY_CONNECTED": 1, "MEAN": 1}
 
 
@@ -168,9 +168,9 @@ FLOAT_ENDS = [_Operator("QUANTIZE", ("float32",)), *GOOD, _Operator("DEQUANTIZE"
 
 
 def test_the_audit_counts_what_is_right() -> None:
-    assert audit(GOOD, SHAPE, "int8", "int8")["CONV_2D"] == 3
-    assert audit(FLOAT_ENDS, SHAPE, "int8", "float32")["QUANTIZE"] == 1
-    assert audit(FLOAT_CONVOLUTION, SHAPE, "dynamic", "float32")["MEAN"] == 1
+    assert audit(GOOD, SHAPE, Quantization.INT8, "int8")["CONV_2D"] == 3
+    assert audit(FLOAT_ENDS, SHAPE, Quantization.INT8, "float32")["QUANTIZE"] == 1
+    assert audit(FLOAT_CONVOLUTION, SHAPE, Quantization.DYNAMIC, "float32")["MEAN"] == 1
 
 
 @pytest.mark.parametrize(
@@ -190,4 +190,4 @@ def test_the_audit_counts_what_is_right() -> None:
 )
 def test_the_audit_refuses(operators: list[_Operator], quantization: str, ends: str, message: str) -> None:
     with pytest.raises(CandidateError, match=message):
-        audit(operators, SHAPE, quantization, ends)
+        audit(operators, SHAPE, Quantization(quantization), ends)

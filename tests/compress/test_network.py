@@ -9,8 +9,7 @@ from networks import architecture, random_network, random_weights, weight_shapes
 
 from compress.architecture import BASE
 from compress.errors import UsageError
-from compress.network import architecture_of, build, load_weights, save_weights
-from compress.quantization import quantization_aware
+from compress.network import architecture_of, build, load_weights, quantization_aware, save_weights
 from compress.tensorflow_setup import keras
 from compress.training.fast_layers import training_twin
 

@@ -11,12 +11,12 @@ import compress
 from compress.versions import CONVERSION_VERSION, TRAINING_VERSION
 
 SOURCES = {
-    "training": ("training/train", "training/fast_layers", "prune", "quantization", "network"),
+    "training": ("training/train", "training/fast_layers", "prune", "network"),
     "conversion": ("convert", "quantization", "network"),
 }
 PINNED = {
-    "training": (2, "309c22cb5821"),
-    "conversion": (2, "f34774efa988"),
+    "training": (2, "60fe70b46106"),
+    "conversion": (2, "7fedbdfd1cc3"),
 }
 """The version, and what the code was like when it was counted up, or was seen to do the same as before."""
 

@@ -150,13 +150,14 @@ def measuring() -> list[Row]:
     """Accuracy of a 1-MMAC model on 10,000 images, and how far repeated latencies of one model lie apart."""
     from compress.convert import ConversionJob, convert
     from compress.network import build
+    from compress.quantization import Quantization
     from compress.spec import CompressionSpec
     from edge.devices.local import LocalDevice
     from edge.measuring.plan import PLANS
 
     spec = CompressionSpec(**{**MICRO, "fractions": (MICRO["fractions"],) * 14})  # type: ignore[arg-type]  # a mixed dict
     architecture = spec.architecture()
-    model = convert(ConversionJob(architecture, build(architecture).get_weights(), "float32"))
+    model = convert(ConversionJob(architecture, build(architecture).get_weights(), Quantization.FLOAT32))
     images = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3), dtype=np.uint8)
     with LocalDevice() as device:
         taken = median(seconds(lambda: device.predict(model, images)) for _ in range(3))

@@ -100,12 +100,13 @@ def _read(folder: Path, road: str) -> Winner:
 def measure_winners(winners: Sequence[Winner], data: Any, plan: MeasurePlan, rounds: int) -> tuple[Entry, list[Entry]]:
     """The unpruned float base and each of the winners, measured in turns, with their accuracy on the test images."""
     from compress.convert import ConversionJob, Converter
+    from compress.quantization import Quantization
     from compress.spec import CompressionSpec
     from search.candidate.base_network import bundled_weights
 
     weights = bundled_weights()
     with Converter() as converter:
-        base = converter.convert(ConversionJob(CompressionSpec().architecture(), weights, "float32"))
+        base = converter.convert(ConversionJob(CompressionSpec().architecture(), weights, Quantization.FLOAT32))
     names: dict[bytes, str] = {}  # two roads may have the same winner
     for winner in winners:
         names[winner.model] = " and ".join(filter(None, [names.get(winner.model), winner.road]))

@@ -29,9 +29,9 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     """All ways for one winner's architecture; `teacher`: the base's answers to the training images."""
     from compress.convert import ConversionJob, convert
     from compress.datasets.dataset import load
-    from compress.network import Weights, build
+    from compress.network import Weights, build, quantization_aware
     from compress.prune import inherit
-    from compress.quantization import quantization_aware
+    from compress.quantization import Quantization
     from compress.spec import CompressionSpec
     from compress.tensorflow_setup import keras
     from compress.training.train import Trainer, TrainPlan, train
@@ -51,8 +51,8 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
         trainer.finish()
         return list(network.get_weights())
 
-    def note(way: str, weights: Weights, quantization: str, began: float) -> None:
-        calibration = data.calibration() if quantization == "int8" else None
+    def note(way: str, weights: Weights, quantization: Quantization, began: float) -> None:
+        calibration = data.calibration() if quantization.needs_calibration else None
         model = convert(ConversionJob(shape, weights, quantization, "float32", calibration))
         labels = LocalDevice().predict(model, data.validation[0])
         percent = float(np.mean(labels == data.validation[1]) * 100)
@@ -64,8 +64,8 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     network = build(shape)
     network.set_weights(inherit(base, spec))
     weights = trained(network, EPOCHS, RATE, 0)
-    note("float32", weights, "float32", began)
-    note("int8 after training", weights, "int8", time.monotonic())
+    note("float32", weights, Quantization.FLOAT32, began)
+    note("int8 after training", weights, Quantization.INT8, time.monotonic())
     for momentum in MOMENTA:
         began = time.monotonic()
         network = build(shape, deployed=True)
@@ -75,7 +75,8 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
             layer = getattr(wrapper, "layer", None)
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = momentum
-        note(f"aware, momentum {momentum}", trained(network, AWARE_EPOCHS, RATE / 10, EPOCHS), "qat_int8", began)
+        aware = trained(network, AWARE_EPOCHS, RATE / 10, EPOCHS)
+        note(f"aware, momentum {momentum}", aware, Quantization.QAT_INT8, began)
     return found
 
 

@@ -16,6 +16,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from compress.architecture import IMAGE_SIZE, Architecture
+from compress.quantization import Quantization
 from compress.spec import CompressionSpec
 
 EPOCHS = 44
@@ -134,7 +135,7 @@ def work(spec: CompressionSpec) -> list[float]:
 
 def is_integer(spec: CompressionSpec) -> bool:
     """Whether it runs on integer kernels."""
-    return spec.quantization in ("int8", "qat_int8")
+    return spec.quantization.post_training is Quantization.INT8
 
 
 def _amounts(shape: Architecture, lanes: int = 1) -> tuple[int, int, int, int, int]:

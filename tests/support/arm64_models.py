@@ -9,11 +9,12 @@ from paths import ROOT
 from compress.convert import ConversionJob, convert
 from compress.network import load_weights
 from compress.prune import inherit
+from compress.quantization import Quantization
 from compress.spec import PRUNED_LAYERS, CompressionSpec
 
 base = load_weights(ROOT / "compress" / "weights" / "mobilenet_v1_cifar10.npz")
 spec = CompressionSpec(fractions=(0.5,) * PRUNED_LAYERS, stem_stride=2)
 noise = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-for quantization, ends in (("float32", "float32"), ("int8", "int8")):
+for quantization, ends in ((Quantization.FLOAT32, "float32"), (Quantization.INT8, "int8")):
     model = convert(ConversionJob(spec.architecture(), inherit(base, spec), quantization, ends, noise))
     (Path(sys.argv[1]) / f"half-{quantization}.tflite").write_bytes(model)

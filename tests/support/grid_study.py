@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 
-from compress.spec import QUANTIZATIONS
+from compress.quantization import Quantization
 from edge.measuring.measurement import Environment, Measurement, Window
 from edge.measuring.plan import PLANS
 from search.config import load_config
@@ -26,7 +26,7 @@ HOST = "secret-machine"
 DISTRIBUTIONS: dict[str, optuna.distributions.BaseDistribution] = {
     "fraction": optuna.distributions.FloatDistribution(0.0, 1.0),
     "epochs": optuna.distributions.IntDistribution(0, 10_000),
-    "quantization": optuna.distributions.CategoricalDistribution(QUANTIZATIONS),
+    "quantization": optuna.distributions.CategoricalDistribution([scheme.value for scheme in Quantization]),
 }
 
 

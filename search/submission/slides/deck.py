@@ -8,6 +8,7 @@ from typing import Any
 from pptx.enum.text import PP_ALIGN
 
 from compress.errors import UsageError
+from compress.quantization import Quantization
 from search.report.formatting import counted, significant
 from search.submission.slides.layout import (
     HEIGHT,
@@ -67,7 +68,7 @@ class Deck:
     @property
     def compared(self) -> tuple[Row, ...]:
         """The rows that the charts and findings are about; those in other formats stand in the table alone."""
-        wanted = "dynamic" if self.milestone == "m2" else "float32"
+        wanted = Quantization.DYNAMIC if self.milestone == "m2" else Quantization.FLOAT32
         return tuple(row for row in self.rows if row.quantization == wanted)
 
 

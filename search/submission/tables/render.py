@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 
 from rich.table import Table
 
+from compress.quantization import Quantization
 from search.report.comparison import ESTIMATED_MEANS
 from search.report.formatting import NONE, counted, percent, significant
 from search.report.tables import plain_table
@@ -43,7 +44,7 @@ def setting(row: Row) -> str:
     parts = [f"{row.fraction:g}"] if row.fraction else ["none (unpruned base)"]
     if row.fraction or row.epochs:
         parts.append(counted(row.epochs, "epoch"))
-    return ", ".join(parts + [row.quantization] * (row.quantization != "float32"))
+    return ", ".join(parts + [row.quantization] * (row.quantization != Quantization.FLOAT32))
 
 
 def columns(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -69,7 +70,7 @@ def notes(rows: Sequence[Row]) -> tuple[str, ...]:
     """What must stand under a table of `rows`: estimates, missing figures, number format, definitions."""
     said = [ESTIMATED_MEANS] if any(row.estimated for row in _powered(rows)) else []
     said += [NO_METER] if len(_powered(rows)) < len(rows) else []
-    said += [INT8] if any(row.quantization == "dynamic" for row in rows) else []
+    said += [INT8] if any(row.quantization == Quantization.DYNAMIC for row in rows) else []
     return (*said, *_defined("FoM"))
 
 

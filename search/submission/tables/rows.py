@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from compress.errors import UsageError
+from compress.quantization import Quantization
 
 Key = tuple[float, int, str]
 """What names a row: fraction, epochs, format."""
 _PRUNED = tuple((fraction, epochs) for fraction in (0.05, 0.25, 0.5, 0.75, 0.9) for epochs in (0, 3, 5))
 REQUIRED: dict[str, tuple[Key, ...]] = {
-    "m1": tuple((*setting, "float32") for setting in _PRUNED),
-    "m2": tuple((*setting, "dynamic") for setting in ((0.0, 0), *_PRUNED)),
+    "m1": tuple((*setting, Quantization.FLOAT32) for setting in _PRUNED),
+    "m2": tuple((*setting, Quantization.DYNAMIC) for setting in ((0.0, 0), *_PRUNED)),
 }
 """The settings that the rules of M1 and M2 ask for; of M2 dynamic quantization alone, too."""
 

@@ -11,8 +11,7 @@ from networks import random_images
 from compress.audit import audit
 from compress.convert import ConversionJob, convert
 from compress.datasets.dataset import Dataset
-from compress.network import Weights, build
-from compress.quantization import quantization_aware
+from compress.network import Weights, build, quantization_aware
 from compress.spec import CompressionSpec
 from compress.training.train import Epoch, Trainer
 from edge.runtime.tflite import read_operators
