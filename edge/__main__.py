@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from edge.arguments import Parser
-from edge.errors import EdgeError, InfeasibleError, UsageError
+from edge.errors import EXIT_INTERRUPTED, ThronesError
 
 # The module whose main(arguments) runs it and returns the exit code, imported when it is asked for.
 COMMANDS = {
@@ -27,15 +27,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = _build_parser().parse_args(arguments[:1]).command
         code: int = import_module(COMMANDS[command][0]).main(arguments[1:])
         return code
-    except EdgeError as error:
+    except ThronesError as error:
         print(f"edge: {error}", file=sys.stderr)
-        return 2 if isinstance(error, (UsageError, InfeasibleError)) else 1
+        return error.exit_code
     except BrokenPipeError:  # the reader has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print("edge: stopped", file=sys.stderr)
-        return 130
+        return EXIT_INTERRUPTED
 
 
 def _build_parser() -> argparse.ArgumentParser:

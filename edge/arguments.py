@@ -11,4 +11,4 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises UsageError."""
-        raise UsageError(f"{one_line(message)}: see `{self.prog} --help`")
+        raise UsageError(f"{one_line(message)}", remedy=f"see `{self.prog} --help`")

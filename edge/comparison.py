@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.devices.device import Device
-from edge.errors import InfeasibleError, InvalidMeasurementError
+from edge.errors import InvalidMeasurementError, ModelError, with_prefix
 from edge.measuring.measurement import Measurement
 from edge.measuring.plan import MeasurePlan
 from edge.runtime.preprocessing import PIXELS
@@ -114,7 +114,7 @@ def try_pixels(device: Device, model: bytes, training: Labelled) -> dict[str, fl
             continue
         try:
             tried[pixels] = _accuracy(device, model, some, pixels)
-        except InfeasibleError:  # it runs, as was just seen, but does not take these
+        except ModelError:  # it runs, as was just seen, but does not take these
             continue
     return tried
 
@@ -128,5 +128,5 @@ def _accuracy(device: Device, model: bytes, labelled: Labelled, pixels: str) -> 
 def _naming(name: str) -> Iterator[None]:
     try:
         yield
-    except (InfeasibleError, InvalidMeasurementError) as error:
-        raise type(error)(f"{name}: {error}") from error
+    except (ModelError, InvalidMeasurementError) as error:
+        raise with_prefix(name, error) from error

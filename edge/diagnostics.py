@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from edge.arguments import Parser
-from edge.errors import EdgeError, one_line
+from edge.errors import EdgeError, ThronesError
 from edge.measuring.environment import read_environment, throttling_now, throttling_since_boot
 from edge.measuring.measurement import Environment
 from edge.meters.meter import Meter, open_meter
@@ -61,9 +61,8 @@ def check_meter(meter: Meter, sleep: Callable[[float], object] = time.sleep) -> 
     try:
         with meter:
             return listen(meter, sleep)
-    except EdgeError as error:
-        what, _, remedy = str(error).partition(": ")
-        return [Finding("meter", what, WRONG, remedy or f"look at {meter.url}")]
+    except ThronesError as error:
+        return [Finding("meter", error.message, WRONG, error.remedy or f"look at {meter.url}")]
 
 
 def listen(meter: Meter, sleep: Callable[[float], object] = time.sleep) -> list[Finding]:
@@ -75,9 +74,8 @@ def listen(meter: Meter, sleep: Callable[[float], object] = time.sleep) -> list[
         start_s = time.monotonic()
         sleep(listen_s)
         power = meter.power(start_s, time.monotonic())
-    except EdgeError as error:
-        what, _, remedy = str(error).partition(": ")
-        return [Finding("meter", what, WRONG, remedy or f"look at {meter.url}")]
+    except ThronesError as error:
+        return [Finding("meter", error.message, WRONG, error.remedy or f"look at {meter.url}")]
     low_w, high_w = PLAUSIBLE_IDLE_W
     plausible = low_w <= power.mean_w <= high_w
     return [
@@ -137,7 +135,7 @@ def _runtime(environment: Environment) -> Finding:
     try:
         import_runtime()
     except EdgeError as error:
-        return Finding("runtime", one_line(error), WRONG, "pip install thrones, in the agent's own venv")
+        return Finding("runtime", error.message, WRONG, "pip install thrones, in the agent's own venv")
     return Finding("runtime", environment.runtime, OK)
 
 

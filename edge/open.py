@@ -36,7 +36,10 @@ def open_device(
 
         return RemoteDevice(url, connector(url), meter, tell, RETRY_S if patient else FIRST_CONTACT_S)
     raise UsageError(
-        f"no device {url!r}; there are: local:, ssh://pi@raspberrypi.local, rpyc://127.0.0.1:18861, fake://NAME"
+        f"no device {url!r}",
+        remedy=(
+            "there are: local:, ssh://pi@raspberrypi.local, rpyc://127.0.0.1:18861, fake://NAME"
+        ),
     )
 
 
@@ -51,12 +54,18 @@ def open_test_bench(
     """
     urls = [device_urls] if isinstance(device_urls, str) else list(device_urls)
     if not urls:
-        raise UsageError("no device is named: for example ssh://pi@raspberrypi.local")
+        raise UsageError("no device is named", remedy="for example ssh://pi@raspberrypi.local")
     for url in urls:
         if urls.count(url) > 1:
-            raise UsageError(f"{url} is named twice: a board takes one measurement at a time")
+            raise UsageError(
+                f"{url} is named twice",
+                remedy="a board takes one measurement at a time",
+            )
     if len(urls) > 1 and meter_url != ON_DEVICE and not meter_url.startswith("estimate://"):
-        raise UsageError(f"{meter_url} hangs on one of the {len(urls)} boards: use {ON_DEVICE}, each board's own")
+        raise UsageError(
+            f"{meter_url} hangs on one of the {len(urls)} boards",
+            remedy=f"use {ON_DEVICE}, each board's own",
+        )
     with ExitStack() as stack:
         meter = None if meter_url == ON_DEVICE else stack.enter_context(open_meter(meter_url))
         devices = [open_device(url, meter, tell, patient=len(urls) == 1) for url in urls]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.diagnostics import OK, WRONG, Finding, check_device, check_meter
-from edge.errors import EdgeError, UnavailableError, UsageError
+from edge.errors import ThronesError, UnavailableError, UsageError
 from edge.meters.meter import open_meter
 from edge.open import ON_DEVICE
 from edge.remote.agent import installed_version
@@ -52,15 +52,16 @@ def set_up(url: str, meter: str | None, say: Callable[[str], None]) -> list[Find
     """
     address = parse_url(url)
     if address.scheme != "ssh":
-        raise UsageError(f"{url!r} is no ssh:// address: for example pi@raspberrypi.local")
+        raise UsageError(f"{url!r} is no ssh:// address", remedy="for example pi@raspberrypi.local")
     if meter is not None:
         open_meter(meter)  # a slip is told here, and not in a log over there
         if not meter.isprintable() or any(letter in meter for letter in " \"'\\%$"):
-            raise UsageError(f"meter {meter!r} has a letter that a service file cannot hold: rename what it names")
+            message = f"meter {meter!r} has a letter that a service file cannot hold"
+            raise UsageError(message, remedy="rename what it names")
     try:
         shell = open_shell(address)
     except OSError as error:
-        raise UnavailableError(f"{url} cannot be reached ({error}): does ssh to there work?") from error
+        raise UnavailableError(f"{url} cannot be reached ({error})", remedy="does ssh to there work?") from error
     with shell:
         port = address.agent_port
         _run(shell, "no Python 3.10 or later", "python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'")
@@ -90,9 +91,8 @@ def doctor(device: str, meter: str) -> Iterator[Finding]:
                 yield Finding("device", f"{device} answers", OK)
                 yield Finding("version", f"{theirs} there, {mine} here", *_same(mine, theirs))
                 yield from remote.check()
-        except EdgeError as error:
-            what, _, remedy = str(error).partition(": ")
-            yield Finding("device", what, WRONG, remedy)
+        except ThronesError as error:
+            yield Finding("device", error.message, WRONG, error.remedy)
     if meter != ON_DEVICE:
         yield from check_meter(open_meter(meter))
 
@@ -140,11 +140,12 @@ def _send(shell: Any, source: Path, target: str) -> None:
         shell.upload(source, target)
     except OSError as error:  # plumbum's own is one
         said = str(getattr(error, "stderr", "") or error).strip().splitlines()
-        raise UnavailableError(f"{target} could not be sent ({said[-1]}): does `scp` to there work?") from error
+        message = f"{target} could not be sent ({said[-1]})"
+        raise UnavailableError(message, remedy="does `scp` to there work?") from error
 
 
 def _run(shell: Any, remedy: str, command: str) -> None:
     code, _, errors = shell["sh"]["-c", command].run(retcode=None)
     if code != 0:
         said = errors.strip().splitlines()
-        raise UnavailableError(f"`{command}` failed there ({said[-1] if said else code}): {remedy}")
+        raise UnavailableError(f"`{command}` failed there ({said[-1] if said else code})", remedy=remedy)

@@ -9,20 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.comparison import Images, Labelled
-from edge.errors import InfeasibleError, UsageError, one_line
+from edge.errors import ModelError, UsageError, one_line, with_prefix
 from edge.runtime.tflite import check_header, check_images
 
 
 def read_model(path: Path) -> bytes:
-    """A .tflite or .onnx file's bytes. Raises UsageError without the file, InfeasibleError when it is another kind."""
+    """A .tflite or .onnx file's bytes. Raises UsageError without the file, ModelError when it is another kind."""
     try:
         model = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read model {path} ({error.strerror}): give a .tflite or .onnx file") from error
+        raise UsageError(
+            f"cannot read model {path} ({error.strerror})",
+            remedy="give a .tflite or .onnx file",
+        ) from error
     try:
         check_header(model)
-    except InfeasibleError as error:
-        raise InfeasibleError(f"{path}: {error}") from error
+    except ModelError as error:
+        raise with_prefix(str(path), error) from error
     return model
 
 
@@ -33,7 +36,10 @@ def read_images(path: Path) -> Images:
     """
     arrays = _load_arrays(path)
     if "x" not in arrays:
-        raise UsageError(f"{path} holds no array x: save one with numpy.savez(FILE, x=images, y=labels)")
+        raise UsageError(
+            f"{path} holds no array x",
+            remedy="save one with numpy.savez(FILE, x=images, y=labels)",
+        )
     images, labels = _pair(path, arrays, "x", "y")
     training: Labelled | None = None
     if "x_train" in arrays and "y_train" in arrays:
@@ -49,7 +55,7 @@ def _pair(
     try:
         check_images(images)
     except UsageError as error:
-        raise UsageError(f"{path}: {x}: {error}") from error
+        raise with_prefix(f"{path}: {x}", error) from error
     if labels is not None and (labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer)):
         raise UsageError(f"{path}: {y} is {labels.dtype} {labels.shape}; {len(images)} integers are needed")
     return images, labels
@@ -64,6 +70,12 @@ def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {name: archive[name] for name in ("x", "y", "x_train", "y_train") if name in archive}
     except OSError as error:
         reason = error.strerror or one_line(error)
-        raise UsageError(f"cannot read images {path} ({reason}): give a .npz file") from error
+        raise UsageError(
+            f"cannot read images {path} ({reason})",
+            remedy="give a .npz file",
+        ) from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path} is no .npz file ({one_line(error)}): save one with numpy.savez") from error
+        raise UsageError(
+            f"{path} is no .npz file ({one_line(error)})",
+            remedy="save one with numpy.savez",
+        ) from error

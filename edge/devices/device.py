@@ -43,7 +43,7 @@ class Device(Protocol):
     ) -> Measurement:
         """Runs a .tflite's or .onnx's bytes by the plan; `pixels` is one of `edge.runtime.preprocessing.PIXELS`.
 
-        Raises InfeasibleError when the model cannot run here, InvalidMeasurementError when the figures cannot
+        Raises ModelError when the model cannot run here, InvalidMeasurementError when the figures cannot
         be trusted even on repetition, UnavailableError when device or meter fail and UsageError for other
         images.
         """

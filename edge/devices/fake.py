@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.devices.measuring_queue import count_turns, turn
-from edge.errors import UsageError
+from edge.errors import UsageError, with_prefix
 from edge.measuring.attempts import weigh
 from edge.measuring.environment import runtime_name
 from edge.measuring.measurement import Environment, Measurement, Window
@@ -74,7 +74,10 @@ class FakeDevice:
         tell: Callable[[str], object] = lambda phase: None,
     ) -> None:
         if meter is not None and not meter.estimated:
-            raise UsageError(f"{url} draws no power that {meter.url} could measure: use device: or estimate://4.8W")
+            raise UsageError(
+                f"{url} draws no power that {meter.url} could measure",
+                remedy="use device: or estimate://4.8W",
+            )
         self.url = url
         self.name, self.traits = parse_fake(url)
         self._meter = meter or EstimateMeter("fake", POWER_W)
@@ -171,12 +174,18 @@ def parse_fake(url: str) -> tuple[str, Traits]:
     place, _, query = url.partition("?")
     name = place.removeprefix("fake://")
     if not re.fullmatch(r"[\w.-]+", name, flags=re.ASCII):
-        raise UsageError(f"{url!r} needs a name of letters and digits: for example fake://one?seconds=20&slower=1.02")
+        raise UsageError(
+            f"{url!r} needs a name of letters and digits",
+            remedy="for example fake://one?seconds=20&slower=1.02",
+        )
     kinds = {field.name: type(getattr(Traits, field.name)) for field in fields(Traits)}
     given: dict[str, str | float] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in kinds:
-            raise UsageError(f"{url!r}: unknown parameter {key!r}; there are: {', '.join(kinds)}")
+            raise UsageError(
+                f"{url!r}: unknown parameter {key!r}",
+                remedy=f"there are: {', '.join(kinds)}",
+            )
         try:
             given[key] = kinds[key](text)
         except ValueError as error:
@@ -184,7 +193,7 @@ def parse_fake(url: str) -> tuple[str, Traits]:
     try:
         return name, replace(Traits(), **given)  # type: ignore[arg-type]  # of the fields' own types, as just made
     except UsageError as error:
-        raise UsageError(f"{url!r}: {error}") from error
+        raise with_prefix(repr(url), error) from error
 
 
 def _make_environment(name: str, traits: Traits) -> Environment:

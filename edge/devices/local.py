@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from edge.devices import measuring_child as child
 from edge.devices.measuring_queue import WAITING, count_turns, turn
-from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError, one_line
+from edge.errors import EdgeError, InvalidMeasurementError, ModelError, UnavailableError, one_line
 from edge.measuring.attempts import measure_until_believed, weigh
 from edge.measuring.environment import read_environment, throttling_between
 from edge.measuring.measurement import Environment, Idle, Measurement, Window
 from edge.measuring.plan import MeasurePlan
 from edge.measuring.training_lock import training_held
 from edge.meters.meter import Meter
-from edge.records import build_record
+from edge.records import build_record, error_from_dict
 from edge.runtime.tflite import check_header, check_images
 
 if TYPE_CHECKING:
@@ -44,9 +44,6 @@ COOL_LIMIT_S = 300.0
 BOARD = "local"
 _COOL_STEP_S = 2.0
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP})
-_CHILD_ERRORS: dict[str, type[EdgeError]] = {
-    kind.__name__: kind for kind in (InfeasibleError, InvalidMeasurementError, UnavailableError)
-}
 
 
 class LocalDevice:
@@ -128,8 +125,8 @@ class LocalDevice:
         new = throttling_between(throttled_before, measurements[-1].environment.throttled)
         if new:  # the windows may be even all the same: it can have been held back in every one of them
             raise InvalidMeasurementError(
-                f"the processor was held back while it measured ({', '.join(new)}): let it cool down or use a "
-                "stronger supply"
+                f"the processor was held back while it measured ({', '.join(new)})",
+                remedy="let it cool down or use a stronger supply",
             )
         if self._meter is None:
             return measurements
@@ -163,7 +160,10 @@ class LocalDevice:
             self.phase = "predicting"
             _, labels = self._run_job([model], images, {"task": "predict", "pixels": pixels}, limit_s)
         if labels is None:
-            raise UnavailableError("the predicting process left no labels: is the temporary folder cleaned by others?")
+            raise UnavailableError(
+                "the predicting process left no labels",
+                remedy="is the temporary folder cleaned by others?",
+            )
         return labels
 
     def cancel(self) -> None:
@@ -207,8 +207,9 @@ class LocalDevice:
                 return
             if waited_s >= COOL_LIMIT_S:
                 raise InvalidMeasurementError(
-                    f"the processor is at {now.temperature_c:.1f} C after {waited_s:.0f} s of rest, the limit is "
-                    f"{plan.cool_below_c:g} C: put a fan on it"
+                    f"the processor is at {now.temperature_c:.1f} C after {waited_s:.0f} s of "
+                    f"rest, the limit is {plan.cool_below_c:g} C",
+                    remedy="put a fan on it",
                 )
             self._rest(_COOL_STEP_S)
             waited_s += _COOL_STEP_S
@@ -239,11 +240,12 @@ class LocalDevice:
         except OSError as error:
             reason = "is full" if error.errno == errno.ENOSPC else "cannot be used"
             raise UnavailableError(
-                f"temporary folder {tempfile.gettempdir()} {reason} ({one_line(error)}): free space or set TMPDIR"
+                f"temporary folder {tempfile.gettempdir()} {reason} ({one_line(error)})",
+                remedy="free space or set TMPDIR",
             ) from error
 
     def _run_child(self, folder: Path, limit_s: float) -> None:
-        """Runs the child to its end. Raises InfeasibleError for a crash or overrun, else UnavailableError."""
+        """Runs the child to its end. Raises ModelError for a crash or overrun, else UnavailableError."""
         root = str(Path(child.__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         stderr = folder / "stderr.txt"
@@ -261,7 +263,8 @@ class LocalDevice:
                 )
             except OSError as error:
                 raise UnavailableError(
-                    f"cannot start {sys.executable} ({one_line(error)}): is memory short?"
+                    f"cannot start {sys.executable} ({one_line(error)})",
+                    remedy="is memory short?",
                 ) from error
             if self._cancelled.is_set():  # since the check above, when there was no process to kill yet
                 process.kill()
@@ -296,21 +299,26 @@ def child_command(folder: Path) -> list[str]:
 
 def _explain_overrun(limit_s: float, started: bool) -> EdgeError:
     if started:
-        return InfeasibleError(
+        return ModelError(
             f"the model ran past its time limit of {limit_s:.1f} s and was stopped: it hangs or is too slow"
         )
-    return UnavailableError(f"the runtime did not load within {limit_s:.1f} s: is the machine overloaded?")
+    return UnavailableError(
+        f"the runtime did not load within {limit_s:.1f} s",
+        remedy="is the machine overloaded?",
+    )
 
 
 def _explain_exit(code: int, started: bool, stderr: Path) -> EdgeError:
     if code < 0 and -code in _CRASHES and started:
         name = signal.Signals(-code).name
-        return InfeasibleError(
-            f"the model crashed the interpreter (signal {-code}, {name}): is it damaged? convert it anew"
+        return ModelError(
+            f"the model crashed the interpreter (signal {-code}, {name})",
+            remedy="is it damaged? convert it anew",
         )
     if code < 0:
         return UnavailableError(
-            f"the measuring process was ended by signal {-code}, not by the model: is memory short?"
+            f"the measuring process was ended by signal {-code}, not by the model",
+            remedy="is memory short?",
         )
     lines = stderr.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     last = f": {lines[-1].strip()}" if lines else ""
@@ -322,10 +330,14 @@ def _read_result(folder: Path) -> dict[str, Any]:
         result = json.loads((folder / child.RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnavailableError(
-            f"the measuring process left no result ({one_line(error)}): is the disk full?"
+            f"the measuring process left no result ({one_line(error)})",
+            remedy="is the disk full?",
         ) from error
     if not isinstance(result, dict):
-        raise UnavailableError(f"the measuring process left a {type(result).__name__}, not a result: measure again")
+        raise UnavailableError(
+            f"the measuring process left a {type(result).__name__}, not a result",
+            remedy="measure again",
+        )
     if "error" in result:
-        raise _CHILD_ERRORS.get(result["error"], UnavailableError)(result["message"])
+        raise error_from_dict(result)
     return result

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import EdgeError, InfeasibleError, UnavailableError, one_line
+from edge.errors import ModelError, ThronesError, UnavailableError, one_line
 from edge.measuring.environment import read_environment
 from edge.measuring.plan import MeasurePlan
 from edge.measuring.timing import Subject, time_in_turns
+from edge.records import error_to_dict
 from edge.runtime.tflite import load_runtime, open_runner, predict
 
 JOB, IMAGES, STARTED, RESULT, LABELS = "job.json", "images.npy", "started", "result.json", "labels.npy"
@@ -41,19 +42,20 @@ def model_name(number: int) -> str:
 
 
 def main(folder: Path) -> None:
-    """Does the folder's job and leaves the result, or {"error": kind, "message": ...}, in result.json."""
+    """Does the folder's job and leaves the result, or the error (`edge.records.error_to_dict`), in result.json."""
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     _die_with_parent(job["parent_pid"])
     try:
         result = _do(job, folder)
-    except EdgeError as error:
-        short = any(words in str(error) for words in _NO_MEMORY)
-        result = {"error": type(error).__name__, "message": _explain_memory() if short else str(error)}
+    except ThronesError as error:
+        result = error_to_dict(error)
+        if any(words in error.message for words in _NO_MEMORY):
+            result = error_to_dict(_explain_memory())
     except MemoryError:
-        result = {"error": InfeasibleError.__name__, "message": _explain_memory()}
+        result = error_to_dict(_explain_memory())
     except OSError as error:
-        fault_text = f"the measuring process cannot use {folder} ({one_line(error)}): is the disk full?"
-        result = {"error": UnavailableError.__name__, "message": fault_text}
+        message = f"the measuring process cannot use {folder} ({one_line(error)})"
+        result = error_to_dict(UnavailableError(message, remedy="is the disk full?"))
     (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
 
 
@@ -137,8 +139,11 @@ def _load(model: Path, threads: int) -> _Loaded:
     return _Loaded(runner, load_ms, max(0.0, _memory_mb("VmHWM") - before_mb))
 
 
-def _explain_failure(error: BaseException) -> InfeasibleError:
-    return InfeasibleError(f"model fails while it runs: {one_line(error)}; convert it anew")
+def _explain_failure(error: BaseException) -> ModelError:
+    return ModelError(
+        f"model fails while it runs: {one_line(error)}",
+        remedy="convert it anew",
+    )
 
 
 def _die_with_parent(parent_pid: int) -> None:
@@ -163,11 +168,12 @@ def _limit_memory() -> None:
         return
 
 
-def _explain_memory() -> str:
+def _explain_memory() -> ModelError:
     limit_mb = resource.getrlimit(resource.RLIMIT_DATA)[0] / 1e6
-    return (
+    return ModelError(
         f"the model and its images need more than {limit_mb:,.0f} MB, "
-        f"{_MEMORY_SHARE:.0%} of this device's free memory: use a smaller model"
+        f"{_MEMORY_SHARE:.0%} of this device's free memory",
+        remedy="use a smaller model",
     )
 
 
@@ -184,7 +190,10 @@ def _memory_mb(key: str, path: Path = Path("/proc/self/status")) -> float:
     for line in path.read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024 / 1e6
-    raise UnavailableError(f"{path} has no {key}: memory is measured on Linux with /proc mounted")
+    raise UnavailableError(
+        f"{path} has no {key}",
+        remedy="memory is measured on Linux with /proc mounted",
+    )
 
 
 if __name__ == "__main__":

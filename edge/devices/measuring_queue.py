@@ -102,5 +102,6 @@ def _lock(folder: Path) -> int:
 def no_temporary_folder(error: OSError) -> UnavailableError:
     """What to raise where locks cannot be kept in the temporary folder."""
     return UnavailableError(
-        f"temporary folder {tempfile.gettempdir()} cannot be used ({one_line(error)}): free space or set TMPDIR"
+        f"temporary folder {tempfile.gettempdir()} cannot be used ({one_line(error)})",
+        remedy="free space or set TMPDIR",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import InvalidMeasurementError, UnavailableError, UsageError
+from edge.errors import InvalidMeasurementError, UnavailableError, UsageError, with_prefix
 from edge.measuring.environment import KIND
 from edge.measuring.measurement import Environment, Measurement
 from edge.measuring.plan import MeasurePlan
@@ -202,7 +202,7 @@ class Pool:
             board.invalid += 1
             if board.invalid == MOST_INVALID:
                 self._take_out(board, error)
-            raise InvalidMeasurementError(f"{board.device.url}: {error}") from error
+            raise with_prefix(board.device.url, error) from error
         finally:
             board.worked_until_s = self._clock()
         board.outages = board.invalid = 0
@@ -229,8 +229,9 @@ def check_same_kind(device: "Device", environment: Environment, other: "Device",
     for name, expected, found in pairs:
         if found != expected:
             raise UsageError(
-                f"{other.url} is a board of another kind: {name} {found!r}, {device.url} has {expected!r}; "
-                "measurements of different kinds must not be mixed: set it the same, or leave the board out"
+                f"{other.url} is a board of another kind: {name} {found!r}, {device.url} has "
+                f"{expected!r}; measurements of different kinds must not be mixed",
+                remedy="set it the same, or leave the board out",
             )
 
 
@@ -246,16 +247,18 @@ def calibrate(
     for each in found:
         if each.estimated != found[0].estimated:
             raise UsageError(
-                f"{each.device} has the meter {each.meter}, {found[0].device} {found[0].meter}: measured and assumed "
-                "power must not be mixed; give both a meter, or leave one out"
+                f"{each.device} has the meter {each.meter}, {found[0].device} {found[0].meter}: "
+                "measured and assumed power must not be mixed",
+                remedy="give both a meter, or leave one out",
             )
     fastest = min(found, key=lambda each: each.latency_ms)
     slowest = max(found, key=lambda each: each.latency_ms)
     excess = slowest.latency_ms / fastest.latency_ms - 1
     if excess > limit:
         raise UsageError(
-            f"{slowest.device} takes {slowest.latency_ms:.4g} ms for the reference model, {fastest.device} "
-            f"{fastest.latency_ms:.4g} ms: {excess:.1%} more, the limit is {limit:.0%}; give them the same system, "
-            "cooling and supply, or leave one out"
+            f"{slowest.device} takes {slowest.latency_ms:.4g} ms for the reference model, "
+            f"{fastest.device} {fastest.latency_ms:.4g} ms: {excess:.1%} more, the limit is "
+            f"{limit:.0%}",
+            remedy="give them the same system, cooling and supply, or leave one out",
         )
     return {each.device: each.latency_ms for each in found}

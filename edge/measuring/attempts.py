@@ -25,8 +25,8 @@ def measure_until_believed(
         try:
             measurements = attempt()
         except InvalidMeasurementError as error:
-            fault = str(error)
-            rejected.append([Attempt(fault)])
+            fault = error
+            rejected.append([Attempt(str(fault))])
         else:
             faults = [found for found in map(find_fault, measurements) if found is not None]
             if not faults:
@@ -35,28 +35,34 @@ def measure_until_believed(
                     for number, measurement in enumerate(measurements)
                 ]
             fault = faults[0]
-            rejected.append([Attempt(fault, measurement.windows) for measurement in measurements])
+            rejected.append([Attempt(str(fault), measurement.windows) for measurement in measurements])
         if len(rejected) == plan.attempts:
-            raise InvalidMeasurementError(f"{fault} ({plan.attempts} attempts)")
+            message = f"{fault.message} ({plan.attempts} attempts)"
+            raise InvalidMeasurementError(message, remedy=fault.remedy)
         sleep(plan.pause_s)
 
 
-def find_fault(measurement: Measurement) -> str | None:
-    """Why a measurement cannot be believed, with the remedy; None when it can."""
+def find_fault(measurement: Measurement) -> InvalidMeasurementError | None:
+    """Return why a measurement cannot be trusted, or None."""
     throttling = throttling_now(measurement.environment.throttled)
     if throttling:
-        return f"the processor is held back ({', '.join(throttling)}): let it cool down or use a stronger supply"
+        return InvalidMeasurementError(
+            f"the processor is held back ({', '.join(throttling)})",
+            remedy="let it cool down or use a stronger supply",
+        )
     idle = measurement.idle
     if idle is not None and idle.power_w and idle.max_power_w and idle.max_power_w > RESTLESS * idle.power_w:
-        return (
-            f"the device was not at rest before: {idle.max_power_w:.2f} W at most, {idle.power_w:.2f} W on average, "
-            f"the limit is {RESTLESS:g} times that: end what else runs there"
+        return InvalidMeasurementError(
+            f"the device was not at rest before: {idle.max_power_w:.2f} W at most, "
+            f"{idle.power_w:.2f} W on average, the limit is {RESTLESS:g} times that",
+            remedy="end what else runs there",
         )
     limit = measurement.plan.max_spread
     if measurement.spread > limit:
-        return (
+        return InvalidMeasurementError(
             f"the windows' mean latencies spread over {measurement.spread:.0%} of their median, "
-            f"the limit is {limit:.0%}: close other programs or raise the plan's max_spread"
+            f"the limit is {limit:.0%}",
+            remedy="close other programs or raise the plan's max_spread",
         )
     return None
 

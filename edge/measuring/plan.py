@@ -101,12 +101,13 @@ def plan_for(name: str, shortest_window_s: float) -> MeasurePlan:
     if name == "auto":
         name = "search" if shortest_window_s <= PLANS["search"].window_s else "metered"
     if name not in PLANS:
-        raise UsageError(f"no plan {name!r}; there are: auto, {', '.join(PLANS)}")
+        raise UsageError(f"no plan {name!r}", remedy=f"there are: auto, {', '.join(PLANS)}")
     plan = PLANS[name]
     if plan.window_s < shortest_window_s:
         longer = [other.name for other in PLANS.values() if other.window_s >= shortest_window_s]
         raise UsageError(
-            f"plan {name} has windows of {plan.window_s:g} s, this meter needs {shortest_window_s:.1f} s: "
-            f"use {' or '.join(longer) or 'a faster meter'}"
+            f"plan {name} has windows of {plan.window_s:g} s, this meter needs "
+            f"{shortest_window_s:.1f} s",
+            remedy=f"use {' or '.join(longer) or 'a faster meter'}",
         )
     return plan

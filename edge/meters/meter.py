@@ -89,8 +89,11 @@ def open_meter(url: str) -> Meter:
         if scheme == "estimate":
             return EstimateMeter(url, _parse_watts(url, rest))
     raise UsageError(
-        f"no meter {url!r}; there is: smartpower2://PORT, smartpower3://PORT, rapl://, replay://FILE, "
-        f"estimate://WATTS, for example smartpower2:///dev/ttyUSB0 or estimate://4.8W"
+        f"no meter {url!r}",
+        remedy=(
+            "there is: smartpower2://PORT, smartpower3://PORT, rapl://, replay://FILE, "
+            "estimate://WATTS, for example smartpower2:///dev/ttyUSB0 or estimate://4.8W"
+        ),
     )
 
 
@@ -99,6 +102,7 @@ def _parse_watts(url: str, text: str) -> float:
     watts = float(found[1]) if found else math.nan
     if not 0 < watts <= MAX_ESTIMATE_W:
         raise UsageError(
-            f"{url!r} must give a power > 0 W and <= {MAX_ESTIMATE_W:g} W, for example estimate://4.8W"
+            f"{url!r} must give a power > 0 W and <= {MAX_ESTIMATE_W:g} W",
+            remedy="for example estimate://4.8W",
         )
     return watts

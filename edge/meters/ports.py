@@ -53,7 +53,8 @@ class SerialPort:
             return data + self._serial.read(self._serial.in_waiting) if data else data
         except (OSError, termios.error) as error:
             raise UnavailableError(
-                f"{self._path} is gone ({one_line(error)}): plug the supply's USB cable in"
+                f"{self._path} is gone ({one_line(error)})",
+                remedy="plug the supply's USB cable in",
             ) from error
 
     def close(self) -> None:
@@ -79,7 +80,7 @@ def open_serial(path: str, baud: int = BAUD) -> SerialPort:
         number = getattr(error, "errno", None)
         reason = one_line(error) if number is None else os.strerror(number)
         remedy = _REMEDIES.get(number or 0, "is it the supply's serial port?")
-        raise UnavailableError(f"cannot open {path} ({reason}): {remedy}") from error
+        raise UnavailableError(f"cannot open {path} ({reason})", remedy=f"{remedy}") from error
     return SerialPort(port, path)
 
 
@@ -95,13 +96,14 @@ def find_serial(scheme: str, list_ports: Callable[[], Iterable[Any]] | None = No
     usb_id = "{:04x}:{:04x}".format(*USB_ID)
     if not found:
         raise UnavailableError(
-            f"no serial port has the USB id {usb_id} of a Smart Power: plug its USB cable in or name the port, "
-            f"for example {scheme}:///dev/ttyUSB0"
+            f"no serial port has the USB id {usb_id} of a Smart Power",
+            remedy=f"plug its USB cable in or name the port, for example {scheme}:///dev/ttyUSB0",
         )
     if len(found) > 1:
         raise UsageError(
-            f"{len(found)} serial ports have the USB id {usb_id} of a Smart Power ({', '.join(found)}): "
-            f"name one, for example {scheme}://{found[0]}"
+            f"{len(found)} serial ports have the USB id {usb_id} of a Smart Power "
+            f"({', '.join(found)})",
+            remedy=f"name one, for example {scheme}://{found[0]}",
         )
     return found[0]
 
@@ -124,16 +126,20 @@ class TcpPort:
             return b""
         except OSError as error:
             raise UnavailableError(
-                f"the connection to {self._address} broke ({one_line(error)}): is the supply on and in reach?"
+                f"the connection to {self._address} broke ({one_line(error)})",
+                remedy="is the supply on and in reach?",
             ) from error
         if data:
             return data
         if self._clock() - self._opened_s < _AT_ONCE_S:
             raise UnavailableError(
-                f"{self._address} accepted the connection and closed it at once: it serves 1 client and has one, "
-                f"close the other"
+                f"{self._address} accepted the connection and closed it at once",
+                remedy="it serves 1 client and has one, close the other",
             )
-        raise UnavailableError(f"{self._address} closed the connection: is the supply on and in reach?")
+        raise UnavailableError(
+            f"{self._address} closed the connection",
+            remedy="is the supply on and in reach?",
+        )
 
     def close(self) -> None:
         self._connection.close()
@@ -146,7 +152,8 @@ def open_tcp(host: str, port: int, clock: Callable[[], float] = time.monotonic) 
         connection = socket.create_connection((host, port), timeout=CONNECT_S)
     except OSError as error:
         raise UnavailableError(
-            f"cannot connect to {address} ({one_line(error)}): is the supply on and this machine in its Wi-Fi?"
+            f"cannot connect to {address} ({one_line(error)})",
+            remedy="is the supply on and this machine in its Wi-Fi?",
         ) from error
     connection.settimeout(_WAIT_S)
     return TcpPort(connection, address, clock)
@@ -166,8 +173,8 @@ def port_opener(url: str, place: str, baud: int = BAUD) -> tuple[str, Callable[[
     found = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", place, flags=re.ASCII)
     if not found or not 0 < int(found[2]) < 65536:
         raise UsageError(
-            f"{url!r} must name a serial port or an address, for example {scheme}:///dev/ttyUSB0 or "
-            f"{scheme}://192.168.4.1:23"
+            f"{url!r} must name a serial port or an address",
+            remedy=f"for example {scheme}:///dev/ttyUSB0 or {scheme}://192.168.4.1:23",
         )
     host, port = found[1].strip("[]"), int(found[2])
     return place, lambda: open_tcp(host, port)

@@ -75,17 +75,21 @@ class RaplMeter:
     def power(self, start_s: float, end_s: float) -> Power:
         """See `edge.meters.meter.Meter.power`."""
         if self._thread is None:
-            raise UsageError(f"{self.url} is not open: use it in a `with`")
+            raise UsageError(f"{self.url} is not open", remedy="use it in a `with`")
         with self._lock:
             if self._fault is not None:
-                raise UnavailableError(str(self._fault)) from self._fault
+                raise UnavailableError(self._fault.message, remedy=self._fault.remedy) from self._fault
             if not self._thread.is_alive():
-                raise UnavailableError(f"the reader of {self.url} has failed: report what it printed")
+                raise UnavailableError(
+                    f"the reader of {self.url} has failed",
+                    remedy="report what it printed",
+                )
             samples = list(self._samples)
         if end_s - start_s < self.shortest_window_s - 1e-9:
             raise InvalidMeasurementError(
-                f"a window of {end_s - start_s:.3f} s is too short for the meter's rate, one reading every "
-                f"{PERIOD_S:g} s: give it {self.shortest_window_s:.2f} s or more"
+                f"a window of {end_s - start_s:.3f} s is too short for the meter's rate, one "
+                f"reading every {PERIOD_S:g} s",
+                remedy=f"give it {self.shortest_window_s:.2f} s or more",
             )
         return power_of(samples, start_s, end_s)
 
@@ -134,8 +138,8 @@ def open_counters(root: Path) -> list[Counter]:
     packages = [zone for zone in zones if _read_text(zone / "name").startswith("package")]
     if not packages:
         raise UnavailableError(
-            f"no intel-rapl:* of a processor package in {root}: this processor, kernel or virtual machine has "
-            f"none, use another meter"
+            f"no intel-rapl:* of a processor package in {root}",
+            remedy="this processor, kernel or virtual machine has none, use another meter",
         )
     return [
         Counter(
@@ -155,8 +159,9 @@ def power_of(samples: Sequence[EnergySample], start_s: float, end_s: float) -> P
     covered_s = inside[-1].time_s - inside[0].time_s if inside else 0.0
     if covered_s < _LEAST_COVER * (end_s - start_s):
         raise InvalidMeasurementError(
-            f"gappy readings: they span {covered_s:.3f} s of a window of {end_s - start_s:.3f} s, the limit is "
-            f"{_LEAST_COVER:.0%}: close other programs and measure again"
+            f"gappy readings: they span {covered_s:.3f} s of a window of {end_s - start_s:.3f} s, "
+            f"the limit is {_LEAST_COVER:.0%}",
+            remedy="close other programs and measure again",
         )
     steps_w = [(b.joules - a.joules) / (b.time_s - a.time_s) for a, b in pairwise(inside)]
     return Power((inside[-1].joules - inside[0].joules) / covered_s, max(steps_w), len(steps_w))
@@ -167,7 +172,10 @@ def _read_number(path: Path) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise UnavailableError(f"{path} holds {text[:40]!r}, not a number: use another meter") from error
+        raise UnavailableError(
+            f"{path} holds {text[:40]!r}, not a number",
+            remedy="use another meter",
+        ) from error
 
 
 def _read_text(path: Path) -> str:
@@ -175,7 +183,11 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except PermissionError as error:
         raise UnavailableError(
-            f"may not read {path}: allow it until the next boot with `sudo chmod a+r {path}` or run as root"
+            f"may not read {path}",
+            remedy=f"allow it until the next boot with `sudo chmod a+r {path}` or run as root",
         ) from error
     except OSError as error:
-        raise UnavailableError(f"cannot read {path} ({error.strerror}): use another meter") from error
+        raise UnavailableError(
+            f"cannot read {path} ({error.strerror})",
+            remedy="use another meter",
+        ) from error

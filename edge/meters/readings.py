@@ -93,7 +93,8 @@ def power_between(readings: Sequence[Reading], rate: Rate, start_s: float, end_s
     if length_s < needed_s - 1e-9:
         raise InvalidMeasurementError(
             f"a window of {length_s:.2f} s is too short for the meter's rate, one reading every "
-            f"{rate.period_s:.3g} s: give it {needed_s:.2f} s or more"
+            f"{rate.period_s:.3g} s",
+            remedy=f"give it {needed_s:.2f} s or more",
         )
     first_s = start_s + rate.span_s
     times_s = taken_at([reading.time_s for reading in readings], rate.period_s)
@@ -105,15 +106,16 @@ def power_between(readings: Sequence[Reading], rate: Rate, start_s: float, end_s
     hole_limit_s = _HOLE_PERIODS * rate.period_s + ARRIVAL_JITTER_S
     if hole_s > hole_limit_s:
         raise InvalidMeasurementError(
-            f"gappy readings: none for {hole_s:.2f} s inside a window, the limit is {hole_limit_s:.2f} s: "
-            f"check the meter's cable or its Wi-Fi and measure again"
+            f"gappy readings: none for {hole_s:.2f} s inside a window, the limit is "
+            f"{hole_limit_s:.2f} s",
+            remedy="check the meter's cable or its Wi-Fi and measure again",
         )
     due = int((end_s - first_s) / rate.period_s)
     least = due - allowed_losses(due)
     if len(inside) < least:
         raise InvalidMeasurementError(
-            f"gappy readings: {len(inside)} of {due} came inside a window, the limit is {least}: "
-            f"check the meter's cable or its Wi-Fi and measure again"
+            f"gappy readings: {len(inside)} of {due} came inside a window, the limit is {least}",
+            remedy="check the meter's cable or its Wi-Fi and measure again",
         )
     watts = [reading.watts for _, reading in inside]
     return Power(sum(watts) / len(watts), max(watts), len(watts))

@@ -50,7 +50,7 @@ class ReplayMeter:
     def power(self, start_s: float, end_s: float) -> Power:
         """See `edge.meters.meter.Meter.power`."""
         if not self._readings:
-            raise UsageError(f"{self.url} is not open: use it in a `with`")
+            raise UsageError(f"{self.url} is not open", remedy="use it in a `with`")
         first_s = self._readings[0].time_s
         loop_s = self._readings[-1].time_s - first_s + self._rate.period_s
         loops = range(
@@ -85,7 +85,10 @@ def read_log(path: Path) -> list[Reading]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise UsageError(f"cannot read {path} ({error.strerror}): give a log of a Smart Power 2") from error
+        raise UsageError(
+            f"cannot read {path} ({error.strerror})",
+            remedy="give a log of a Smart Power 2",
+        ) from error
     readings: list[Reading] = []
     for number, line in enumerate(lines, start=1):
         stamp, _, rest = line.partition(b" ")
@@ -95,13 +98,17 @@ def read_log(path: Path) -> list[Reading]:
             continue
         if readings and time_s < readings[-1].time_s:
             raise UsageError(
-                f"{path}, line {number}: {time_s:.3f} s comes after {readings[-1].time_s:.3f} s: sort the log"
+                f"{path}, line {number}: {time_s:.3f} s comes after {readings[-1].time_s:.3f} s",
+                remedy="sort the log",
             )
         readings.append(Reading(time_s, sample.watts, sample.volts, sample.amps))
     if len(readings) < _LEAST or readings[-1].time_s == readings[0].time_s:
         raise UsageError(
-            f"{path} holds {len(readings)} readings, {_LEAST} with rising times are needed: a line is `SECONDS "
-            f"VOLTS,AMPS,WATTS,WATTHOURS`, for example `12.345 5.254,0.711,3.741,0.000`"
+            f"{path} holds {len(readings)} readings, {_LEAST} with rising times are needed",
+            remedy=(
+                "a line is `SECONDS VOLTS,AMPS,WATTS,WATTHOURS`, for example `12.345 "
+                "5.254,0.711,3.741,0.000`"
+            ),
         )
     return readings
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from edge.errors import EdgeError, InvalidMeasurementError, UnavailableError, UsageError
+from edge.errors import InvalidMeasurementError, ThronesError, UnavailableError, UsageError
 from edge.meters.ports import BAUD, Port, port_opener
 from edge.meters.readings import (
     ARRIVAL_JITTER_S,
@@ -87,7 +87,7 @@ class SmartPowerMeter:
         self._arrivals_s: deque[float] = deque(maxlen=3 * _LEARNT)
         self._period_s = _SLOWEST_PERIOD_S
         self._unread_bytes = 0
-        self._gone: EdgeError | None = None
+        self._gone: ThronesError | None = None
         self._bug: Exception | None = None
 
     @property
@@ -115,8 +115,9 @@ class SmartPowerMeter:
         limit = allowed_losses(len(inside) + implausible)
         if implausible > limit:
             raise InvalidMeasurementError(
-                f"{implausible} of {len(inside) + implausible} readings from {self._name} are implausible, the "
-                f"limit is {limit}: switch the supply off and on if that happens again"
+                f"{implausible} of {len(inside) + implausible} readings from {self._name} are "
+                f"implausible, the limit is {limit}",
+                remedy="switch the supply off and on if that happens again",
             )
         for reading in inside:
             self._check_load(reading)
@@ -162,13 +163,14 @@ class SmartPowerMeter:
     def _check(self) -> None:
         if self._bug is not None:
             raise UnavailableError(
-                f"the reader of {self._name} has failed: report what it printed"
+                f"the reader of {self._name} has failed",
+                remedy="report what it printed",
             ) from self._bug
         if self._thread is None:
-            raise UsageError(f"{self.url} is not open: use it in a `with`")
+            raise UsageError(f"{self.url} is not open", remedy="use it in a `with`")
         if self._gone is not None:
             # A new one of its kind: the same exception raised twice would collect both tracebacks.
-            raise type(self._gone)(str(self._gone)) from self._gone
+            raise type(self._gone)(self._gone.message, remedy=self._gone.remedy) from self._gone
         silent_s = self._clock() - self._readings[-1].time_s
         if silent_s > self._silence_s:
             raise self._silence(silent_s)
@@ -176,20 +178,23 @@ class SmartPowerMeter:
     def _check_load(self, reading: Reading) -> None:
         if reading.watts == 0:
             raise UnavailableError(
-                f"{self._name} reads {reading.volts:.3f} V and 0 W, more than 0 W is needed: switch the "
-                f"supply's output on and plug the device in"
+                f"{self._name} reads {reading.volts:.3f} V and 0 W, more than 0 W is needed",
+                remedy="switch the supply's output on and plug the device in",
             )
 
     def _silence(self, silent_s: float) -> UnavailableError:
         started = f"no reading for {silent_s:.1f} s from {self._name}"
         if self._implausible_s and self._implausible_s[-1] > self._clock() - silent_s:
-            return UnavailableError(f"{started}, but implausible ones: switch the supply off and on")
+            return UnavailableError(
+                f"{started}, but implausible ones",
+                remedy="switch the supply off and on",
+            )
         if self._unread_bytes:
             return UnavailableError(
-                f"{started}, but {self._unread_bytes} bytes of something else: is it a supply of this kind and "
-                f"speed, done with booting?"
+                f"{started}, but {self._unread_bytes} bytes of something else",
+                remedy="is it a supply of this kind and speed, done with booting?",
             )
-        return UnavailableError(f"{started}: is the supply's output on?")
+        return UnavailableError(started, remedy="is the supply's output on?")
 
     def _rate(self, margin: float = 1.0) -> Rate:
         arrivals_s = list(self._arrivals_s)
@@ -207,7 +212,7 @@ class SmartPowerMeter:
                     with closing(opened):
                         self._read(opened)
                     return
-                except EdgeError as error:
+                except ThronesError as error:
                     # Back-off grows as long as no reading comes, also where the port can be opened.
                     pause_s = _FIRST_PAUSE_S if self._arrivals_s else min(2 * pause_s, _LONGEST_PAUSE_S)
                     self._note_gone(error)
@@ -229,7 +234,8 @@ class SmartPowerMeter:
                 self._take(decoder, data, now_s)
             elif port.always_sends and now_s - last_s > 2 * self._silence_s:
                 raise UnavailableError(
-                    f"nothing for {now_s - last_s:.1f} s from {self._name}: is it in reach?"
+                    f"nothing for {now_s - last_s:.1f} s from {self._name}",
+                    remedy="is it in reach?",
                 )
 
     def _take(self, decoder: Decoder, data: bytes, now_s: float) -> None:
@@ -247,7 +253,7 @@ class SmartPowerMeter:
                 self._gone = None
             self._changed.notify_all()
 
-    def _note_gone(self, error: EdgeError) -> None:
+    def _note_gone(self, error: ThronesError) -> None:
         with self._changed:
             self._gone = self._gone or error
             self._end_arrivals()
@@ -263,7 +269,7 @@ class SmartPowerMeter:
         while not self._stop.wait(pause_s):
             try:
                 return self._open_port()
-            except EdgeError:
+            except ThronesError:
                 # The first reason is kept; that the port is still gone says nothing new.
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         return None
@@ -284,10 +290,14 @@ def open_smart_power(url: str) -> SmartPowerMeter:
     channel, baud = options.pop("channel", "0"), options.pop("baud", str(BAUD))
     if options or channel not in ("0", "1") or not re.fullmatch(r"[1-9]\d{3,6}", baud, flags=re.ASCII):
         raise UsageError(
-            f"{url!r} may have ?channel=0 or 1 and &baud=BAUD, for example ?channel=1&baud=921600"
+            f"{url!r} may have ?channel=0 or 1 and &baud=BAUD",
+            remedy="for example ?channel=1&baud=921600",
         )
     if place and not place.startswith("/"):
-        raise UsageError(f"{url!r} must name a serial port, for example smartpower3:///dev/ttyUSB0")
+        raise UsageError(
+            f"{url!r} must name a serial port",
+            remedy="for example smartpower3:///dev/ttyUSB0",
+        )
     name, open_port = port_opener(url, place, int(baud))
     parse = partial(parse_smart_power_3, channel=int(channel))
     # It averages over the time from line to line.

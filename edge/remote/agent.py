@@ -1,9 +1,9 @@
-"""The agent: what a host may ask of this device over rpyc. JSON text and bytes go over the wire, nothing else.
+"""The agent: what a host may request of this device over rpyc. Only JSON text and bytes cross the wire.
 
-Every answer is JSON, {"value": ...} or {"error": kind, "message": text}, but for the bytes of `result`. One job runs
-at a time, the others wait in turn. A host asks for its job every few seconds; when it has not for LEASE_S the job is
-given up, so that a host that died does not hold the device, while one that lost its network for a while fetches the
-result by the job's id.
+Every answer is JSON, but for the bytes of `result`: {"value": ...}, or the error as in
+`edge.records.error_to_dict`. One job runs at a time, the others wait in turn. A host polls its job every
+few seconds. A job that was not polled for LEASE_S is given up, so that a host that died does not hold the
+device. A host that lost its network for a while fetches the result by the job's id.
 """
 
 import json
@@ -21,10 +21,10 @@ import rpyc
 
 from edge.devices.local import LocalDevice
 from edge.diagnostics import check_device, listen
-from edge.errors import EdgeError, UnavailableError, UsageError, one_line
+from edge.errors import UnavailableError, UsageError
 from edge.measuring.plan import MeasurePlan
 from edge.meters.meter import Meter
-from edge.records import build_record
+from edge.records import build_record, error_to_dict
 from edge.remote.uploads import Store
 from edge.runtime.preprocessing import check_pixels
 
@@ -152,13 +152,13 @@ class Agent:
 
     def _find(self, name: str) -> Job:
         if name not in self._jobs:
-            raise UsageError(f"no job {name[:40]!r} on this device: start it again")
+            raise UsageError(f"no job {name[:40]!r} on this device", remedy="start it again")
         return self._jobs[name]
 
     def _give_up(self, job: Job, reason: str) -> None:
         if job.state not in ("waiting", "running"):
             return
-        job.state, job.failure = "failed", _failure(UnavailableError(reason))
+        job.state, job.failure = "failed", error_to_dict(UnavailableError(reason))
         if job.device is not None:
             job.device.cancel()
 
@@ -180,7 +180,7 @@ class Agent:
             try:
                 outcome: tuple[str, bytes, dict[str, str]] = ("done", self._run(job.request, job.device), {})
             except Exception as error:  # noqa: BLE001  whatever it is, the host is told and the next job runs
-                outcome = ("failed", b"", _failure(error))
+                outcome = ("failed", b"", error_to_dict(error))
             with self._changed:
                 if job.state == "running":  # else it was given up meanwhile, for a reason that stays
                     job.state, job.result, job.failure = outcome
@@ -192,17 +192,15 @@ class Agent:
             models = [self.store.path(sha256).read_bytes() for sha256 in request.models]
             images = np.load(self.store.path(request.images), mmap_mode="r", allow_pickle=False)
         except UsageError as error:  # they were here when the job was taken
-            raise UnavailableError(f"uploads went while the job waited ({error}): is the store too small?") from error
+            raise UnavailableError(
+                f"uploads went while the job waited ({error})",
+                remedy="is the store too small?",
+            ) from error
         if request.task == "predict":
             return device.predict(models[0], images, request.pixels).astype(np.uint8).tobytes()
         plan = MeasurePlan.from_dict(request.plan or {})
         measurements = device.attempt(models, plan, images, request.idle, request.pixels)
         return json.dumps([asdict(measurement) for measurement in measurements], allow_nan=False).encode()
-
-
-def _failure(error: Exception) -> dict[str, str]:
-    kind = type(error).__name__ if isinstance(error, EdgeError) else UnavailableError.__name__
-    return {"error": kind, "message": one_line(error)}
 
 
 def _answers(method: Callable[..., Any]) -> Callable[..., str | bytes]:
@@ -218,7 +216,7 @@ def _answers(method: Callable[..., Any]) -> Callable[..., str | bytes]:
                     raise UsageError(f"text of {len(argument)} characters; the limit is {MAX_TEXT}")
             value = method(self, *arguments)
         except Exception as error:  # noqa: BLE001  a peer's bad request must not end the connection
-            return json.dumps(_failure(error))
+            return json.dumps(error_to_dict(error))
         return value if isinstance(value, bytes) else json.dumps({"value": value})
 
     return answer

@@ -16,16 +16,15 @@ import rpyc
 from numpy.typing import NDArray
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from edge import errors
 from edge.devices.local import COOL_LIMIT_S, SLOWEST_IMAGE_S, START_ALLOWANCE_S, time_limit_s
 from edge.devices.measuring_queue import WAITING
 from edge.diagnostics import Finding
-from edge.errors import EdgeError, UnavailableError, UsageError, one_line
+from edge.errors import UnavailableError, UsageError, one_line
 from edge.measuring.attempts import measure_until_believed, weigh
 from edge.measuring.measurement import Environment, Measurement
 from edge.measuring.plan import MeasurePlan
 from edge.meters.meter import Meter
-from edge.records import build_record
+from edge.records import build_record, error_from_dict
 from edge.remote.agent import PROTOCOL, Request
 from edge.runtime.tflite import check_header, check_images
 
@@ -47,10 +46,6 @@ LATE_S = 30.0
 """What a job may take longer than its own limit, after which the agent should have ended it."""
 LOST = (EOFError, OSError)
 """What a lost connection raises: TimeoutError is an OSError, and so is what ssl and ssh raise."""
-_KINDS = {
-    kind.__name__: kind
-    for kind in (errors.InfeasibleError, errors.InvalidMeasurementError, UnavailableError, UsageError)
-}
 
 
 class Wire(Protocol):
@@ -92,8 +87,9 @@ class RemoteDevice:
         hello = self._call("hello")
         if hello["protocol"] != PROTOCOL:
             raise UsageError(
-                f"the agent at {self.url} is thrones {hello['version']} and speaks protocol {hello['protocol']}, this "
-                f"host {PROTOCOL}: install the same version on both, with `thrones device setup`"
+                f"the agent at {self.url} is thrones {hello['version']} and speaks protocol "
+                f"{hello['protocol']}, this host {PROTOCOL}",
+                remedy="install the same version on both, with `thrones device setup`",
             )
         self.version = hello["version"]
         self._own_meter = hello["meter"]
@@ -202,11 +198,14 @@ class RemoteDevice:
                     with suppress(UsageError):  # it was restarted just now: the next poll says so
                         return bytes(self._call("result", name))
                 elif answer["state"] == "failed":
-                    raise _error(answer["failure"])
+                    raise error_from_dict(answer["failure"])
                 elif answer["state"] == "running" and answer["phase"] != WAITING:
                     running_since = running_since or time.monotonic()
                     if time.monotonic() - running_since > limit_s + LATE_S:
-                        raise UnavailableError(f"{self.url} has not ended a job in {limit_s:.0f} s: is it overloaded?")
+                        raise UnavailableError(
+                            f"{self.url} has not ended a job in {limit_s:.0f} s",
+                            remedy="is it overloaded?",
+                        )
         except (KeyboardInterrupt, UnavailableError):
             self._cancel(name)
             raise
@@ -227,7 +226,10 @@ class RemoteDevice:
             before, received = received, self._call("append", sha256, received, len(content), piece)
             standstills += received <= before
             if standstills > MAX_STANDSTILLS:
-                raise UnavailableError(f"{self.url} does not keep what is sent: empty its store, ~/.cache/thrones")
+                raise UnavailableError(
+                    f"{self.url} does not keep what is sent",
+                    remedy="empty its store, ~/.cache/thrones",
+                )
         return sha256
 
     def _clock_ahead(self) -> tuple[float, float]:
@@ -268,25 +270,21 @@ class RemoteDevice:
             answer = retrying(self._ask, method, *arguments)
         except LOST as error:
             raise UnavailableError(
-                f"{self.url} does not answer ({one_line(reasons[0])}): is it on, and is its agent running? "
-                "`thrones doctor` looks into it"
+                f"{self.url} does not answer ({one_line(reasons[0])})",
+                remedy="is it on, and is its agent running? `thrones doctor` looks into it",
             ) from error
         self._met = True
         if isinstance(answer, bytes):
             return answer
         told = json.loads(answer)
         if "error" in told:
-            raise _error(told)
+            raise error_from_dict(told)
         return told["value"]
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         if self._wire is None:
             self._wire = self._connect()
         return getattr(self._wire.root, method)(*arguments)
-
-
-def _error(told: dict[str, str]) -> EdgeError:
-    return _KINDS.get(told["error"], UnavailableError)(told["message"])
 
 
 def _npy(images: NDArray[np.uint8]) -> bytes:

@@ -76,22 +76,34 @@ def parse_url(url: str) -> Address:
     except ValueError as error:
         raise UsageError(f"{url!r} is no URL of a device ({one_line(error)})") from error
     if address.scheme not in _OPTIONS or not address.host or parts.path not in ("", "/") or parts.fragment:
-        raise UsageError(f"{url!r} names no host: for example ssh://pi@raspberrypi.local or rpyc://127.0.0.1:{PORT}")
+        raise UsageError(
+            f"{url!r} names no host",
+            remedy=f"for example ssh://pi@raspberrypi.local or rpyc://127.0.0.1:{PORT}",
+        )
     if address.host.startswith("-") or (address.user or "").startswith("-"):  # ssh would take it for an option
         raise UsageError(f"{url!r}: a host or user does not begin with -")
     known = _OPTIONS[address.scheme]
     for option, value in address.options.items():
         if option not in known:
-            raise UsageError(f"{url!r}: unknown option {option!r}; known: {', '.join(known)}")
+            raise UsageError(
+                f"{url!r}: unknown option {option!r}",
+                remedy=f"known: {', '.join(known)}",
+            )
         if option == "agent" and not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
             raise UsageError(f"{url!r}: agent must be a port, 1..65535, got {value!r}")
         if option != "agent" and not Path(value).is_file():
             raise UsageError(f"{url!r}: {option} {value!r} is no file")
     if address.scheme == "rpyc":
         if address.options and len(address.options) < len(known):
-            raise UsageError(f"{url!r}: TLS needs cert, key and ca: rpyc://pi?cert=me.pem&key=me.key&ca=ca.pem")
+            raise UsageError(
+                f"{url!r}: TLS needs cert, key and ca",
+                remedy="rpyc://pi?cert=me.pem&key=me.key&ca=ca.pem",
+            )
         if not address.options and not is_loopback(address.host):
-            raise UsageError(f"{url!r} is not this machine: use ssh://, or TLS with ?cert=FILE&key=FILE&ca=FILE")
+            raise UsageError(
+                f"{url!r} is not this machine",
+                remedy="use ssh://, or TLS with ?cert=FILE&key=FILE&ca=FILE",
+            )
     return address
 
 
@@ -145,7 +157,10 @@ def open_shell(address: Address) -> Any:
             connect_timeout=CONNECT_S + 5,  # ssh itself gives up before, and says why
         )
     except CommandNotFound as error:
-        raise UsageError("ssh is not installed on this host: apt install openssh-client") from error
+        raise UsageError(
+            "ssh is not installed on this host",
+            remedy="apt install openssh-client",
+        ) from error
     except SSHCommsError as error:
         said = [line.strip() for line in str(error.stderr or error).splitlines() if line.strip()]
         raise ConnectionError(said[-1].lstrip("| ") if said else "ssh failed") from error

@@ -78,8 +78,8 @@ def serve(arguments: argparse.Namespace) -> None:
             )
         except OSError as error:
             raise UnavailableError(
-                f"cannot listen on {arguments.host} port {arguments.port} ({one_line(error)}): is another agent "
-                "running? choose another --port"
+                f"cannot listen on {arguments.host} port {arguments.port} ({one_line(error)})",
+                remedy="is another agent running? choose another --port",
             ) from error
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -99,12 +99,15 @@ def _tls(arguments: argparse.Namespace) -> Any:
             raise UsageError(f"TLS needs --cert, --key and --ca; {' and '.join(missing)} missing")
         if not is_loopback(arguments.host):
             raise UsageError(
-                f"--host {arguments.host} can be reached by others: give --cert, --key and --ca, or listen on "
-                "127.0.0.1 and come through SSH"
+                f"--host {arguments.host} can be reached by others",
+                remedy="give --cert, --key and --ca, or listen on 127.0.0.1 and come through SSH",
             )
         return None
     try:
         ssl.create_default_context(cafile=arguments.ca).load_cert_chain(arguments.cert, arguments.key)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"TLS files cannot be used ({one_line(error)}): PEM files are needed") from error
+        raise UsageError(
+            f"TLS files cannot be used ({one_line(error)})",
+            remedy="PEM files are needed",
+        ) from error
     return SSLAuthenticator(arguments.key, arguments.cert, arguments.ca, cert_reqs=ssl.CERT_REQUIRED)

@@ -30,7 +30,10 @@ class Store:
         try:
             os.utime(path)
         except FileNotFoundError as error:
-            raise UsageError(f"file {sha256[:12]} is not on the device: upload it first") from error
+            raise UsageError(
+                f"file {sha256[:12]} is not on the device",
+                remedy="upload it first",
+            ) from error
         return path
 
     def received(self, sha256: str, total: int) -> int:
@@ -65,13 +68,17 @@ class Store:
             except OSError as error:
                 part.unlink(missing_ok=True)
                 raise UnavailableError(
-                    f"the device cannot store {total} bytes in {self.folder} ({error.strerror}): free space there"
+                    f"the device cannot store {total} bytes in {self.folder} ({error.strerror})",
+                    remedy="free space there",
                 ) from error
             if offset + len(piece) == total:
                 found = hashlib.sha256(part.read_bytes()).hexdigest()
                 if found != sha256:
                     part.unlink()
-                    raise UsageError(f"what was sent as {sha256[:12]} has the sha256 {found[:12]}: send it again")
+                    raise UsageError(
+                        f"what was sent as {sha256[:12]} has the sha256 {found[:12]}",
+                        remedy="send it again",
+                    )
                 os.replace(part, path)
             return offset + len(piece)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import InfeasibleError, one_line
+from edge.errors import ModelError, one_line
 from edge.runtime.preprocessing import encode, find_layout, pixel_values, show
 from edge.runtime.runner import Runner
 
@@ -29,15 +29,15 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def import_onnxruntime() -> Any:
-    """The module onnxruntime. Raises InfeasibleError where it is not installed: only such models need it."""
+    """The module onnxruntime. Raises ModelError where it is not installed: only such models need it."""
     # Its official builds report to their makers from a thread of their own, which is no part of a measurement.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
-        raise InfeasibleError(
-            f"an ONNX model needs onnxruntime, which cannot be imported here ({one_line(error)}): "
-            "pip install 'thrones[onnx]'"
+        raise ModelError(
+            f"an ONNX model needs onnxruntime, which cannot be imported here ({one_line(error)})",
+            remedy="pip install 'thrones[onnx]'",
         ) from error
     return onnxruntime
 
@@ -48,21 +48,25 @@ def begins_like_onnx(model: bytes) -> bool:
 
 
 def check_fields(model: bytes) -> None:
-    """The cheap check, safe in any process: the outermost fields fill the file. Raises InfeasibleError."""
+    """The cheap check, safe in any process: the outermost fields fill the file. Raises ModelError."""
     try:
         fields = set(_fields(model))
     except IndexError as error:
-        raise InfeasibleError(
-            f"model begins like ONNX, but its {len(model)} bytes are cut off or damaged: fetch or export it anew"
+        raise ModelError(
+            f"model begins like ONNX, but its {len(model)} bytes are cut off or damaged",
+            remedy="fetch or export it anew",
         ) from error
     if _GRAPH not in fields:
-        raise InfeasibleError("model begins like ONNX, but holds no graph: give a .tflite or .onnx file")
+        raise ModelError(
+            "model begins like ONNX, but holds no graph",
+            remedy="give a .tflite or .onnx file",
+        )
 
 
 def open_onnx(model: bytes, threads: int) -> Runner:
     """An ONNX model with its one input, 32 x 32 RGB in either order, and its one output (1, 10), both bound.
 
-    A free batch size is taken as 1. Raises InfeasibleError for a model that cannot be loaded or has other shapes, and
+    A free batch size is taken as 1. Raises ModelError for a model that cannot be loaded or has other shapes, and
     where ONNX Runtime is not installed.
     """
     runtime = import_onnxruntime()
@@ -73,17 +77,19 @@ def open_onnx(model: bytes, threads: int) -> Runner:
     try:
         session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except failures as error:
-        raise InfeasibleError(
-            f"model of {len(model)} bytes cannot be loaded ({_reason(error)}): export it anew, weights inside"
+        raise ModelError(
+            f"model of {len(model)} bytes cannot be loaded ({_reason(error)})",
+            remedy="export it anew, weights inside",
         ) from error
     source, target = _only("input", session.get_inputs()), _only("output", session.get_outputs())
     layout = find_layout(_one_image(source.shape))
     if _one_image(target.shape) != OUTPUT_SHAPE:
-        raise InfeasibleError(f"model output is {show(target.shape)}; this task needs {OUTPUT_SHAPE}: ten classes")
+        raise ModelError(f"model output is {show(target.shape)}; this task needs {OUTPUT_SHAPE}: ten classes")
     if source.type not in _INPUTS or target.type not in _DTYPES:
-        raise InfeasibleError(
-            f"model takes {source.type} and gives {target.type}; this task needs {' or '.join(_INPUTS)} in and "
-            f"one of {', '.join(_DTYPES)} out: export it anew"
+        raise ModelError(
+            f"model takes {source.type} and gives {target.type}; this task needs "
+            f"{' or '.join(_INPUTS)} in and one of {', '.join(_DTYPES)} out",
+            remedy="export it anew",
         )
     held = np.zeros(_one_image(source.shape), _DTYPES[source.type])
     result = np.zeros(OUTPUT_SHAPE, _DTYPES[target.type])
@@ -105,13 +111,19 @@ def open_onnx(model: bytes, threads: int) -> Runner:
 def _encode(images: NDArray[np.uint8], pixels: str, layout: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     values = pixel_values(pixels)
     if dtype == np.uint8 and pixels != "raw":
-        raise InfeasibleError(f"model input is uint8 and takes raw pixels, got pixels {pixels!r}: leave --pixels out")
+        raise ModelError(
+            f"model input is uint8 and takes raw pixels, got pixels {pixels!r}",
+            remedy="leave --pixels out",
+        )
     return encode(images, values.astype(dtype), layout)
 
 
 def _only(kind: str, tensors: list[Any]) -> Any:
     if len(tensors) != 1:
-        raise InfeasibleError(f"model has {len(tensors)} {kind}s; this task needs exactly one: export it anew")
+        raise ModelError(
+            f"model has {len(tensors)} {kind}s; this task needs exactly one",
+            remedy="export it anew",
+        )
     return tensors[0]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import InfeasibleError, UsageError
+from edge.errors import ModelError, UsageError
 
 # The input shapes that this task knows. TensorFlow's models have the first order, PyTorch's the second.
 LAYOUTS = {"NHWC": (1, 32, 32, 3), "NCHW": (1, 3, 32, 32)}
@@ -23,16 +23,16 @@ _IMAGES_AT_ONCE = 256
 def check_pixels(pixels: str) -> None:
     """Raises UsageError unless `pixels` is one of PIXELS."""
     if pixels not in PIXELS:
-        raise UsageError(f"no pixels {pixels!r}; there are: {', '.join(PIXELS)}")
+        raise UsageError(f"no pixels {pixels!r}", remedy=f"there are: {', '.join(PIXELS)}")
 
 
 def find_layout(shape: tuple[object, ...]) -> str:
-    """Which of LAYOUTS a model's input has. Raises InfeasibleError for another shape."""
+    """Which of LAYOUTS a model's input has. Raises ModelError for another shape."""
     for layout, expected in LAYOUTS.items():
         if shape == expected:
             return layout
     known = " or ".join(str(expected) for expected in LAYOUTS.values())
-    raise InfeasibleError(f"model input is {show(shape)}; this task needs {known}: one CIFAR-10 image at a time")
+    raise ModelError(f"model input is {show(shape)}; this task needs {known}: one CIFAR-10 image at a time")
 
 
 def show(shape: tuple[object, ...]) -> str:

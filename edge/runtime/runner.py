@@ -13,7 +13,7 @@ class Runner:
     """Callables instead of methods, so that no call of ours lies between the clock and the runtime's own `invoke`.
 
     `encode` takes uint8 images (N, 32, 32, 3) and one of `preprocessing.PIXELS` and returns frames: slices of length 1
-    of what it returns. It raises InfeasibleError where the model cannot take such pixels. `set_input` copies a frame
+    of what it returns. It raises ModelError where the model cannot take such pixels. `set_input` copies a frame
     into the model's input, `get_output` copies the ten outputs (1, 10) out. `failures` are what `invoke` and its
     neighbours raise for a model that cannot run. `describe` gives the runtime's name and version and the delegate,
     None where there is none.

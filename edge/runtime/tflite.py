@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import InfeasibleError, UnavailableError, UsageError, one_line
+from edge.errors import ModelError, UnavailableError, UsageError, one_line
 from edge.measuring.environment import runtime_name
 from edge.runtime.onnx import begins_like_onnx, check_fields, import_onnxruntime, open_onnx
 from edge.runtime.preprocessing import encode, find_layout, pixel_values
@@ -46,7 +46,8 @@ def import_runtime() -> Any:
         from ai_edge_litert import interpreter
     except ImportError as error:
         raise UnavailableError(
-            f"ai-edge-litert cannot be imported ({one_line(error)}): pip install thrones"
+            f"ai-edge-litert cannot be imported ({one_line(error)})",
+            remedy="pip install thrones",
         ) from error
     return interpreter
 
@@ -54,7 +55,7 @@ def import_runtime() -> Any:
 def load_runtime(head: bytes) -> None:
     """Imports what runs a model that begins with these bytes, 8 at least.
 
-    Raises UnavailableError without ai-edge-litert and InfeasibleError without ONNX Runtime for an ONNX model.
+    Raises UnavailableError without ai-edge-litert and ModelError without ONNX Runtime for an ONNX model.
     """
     if _is_tflite(head):
         import_runtime()
@@ -63,16 +64,18 @@ def load_runtime(head: bytes) -> None:
 
 
 def check_header(model: bytes) -> None:
-    """The cheap check, safe in any process. Raises InfeasibleError for what is neither like TFLite nor like ONNX."""
+    """The cheap check, safe in any process. Raises ModelError for what is neither like TFLite nor like ONNX."""
     if len(model) < _MIN_BYTES:
-        raise InfeasibleError(
-            f"model has {len(model)} bytes; a TFLite file has at least {_MIN_BYTES}: is it empty?"
+        raise ModelError(
+            f"model has {len(model)} bytes; a TFLite file has at least {_MIN_BYTES}",
+            remedy="is it empty?",
         )
     if _is_tflite(model):
         return
     if not begins_like_onnx(model):
-        raise InfeasibleError(
-            f'model has {model[4:8]!r} at bytes 4 to 8, not b"TFL3": give a .tflite or .onnx file'
+        raise ModelError(
+            f"model has {model[4:8]!r} at bytes 4 to 8, not b\"TFL3\"",
+            remedy="give a .tflite or .onnx file",
         )
     check_fields(model)
 
@@ -80,7 +83,7 @@ def check_header(model: bytes) -> None:
 def check_model(model: bytes) -> None:
     """The whole check: header, parse, shapes. A damaged model may crash this process (see the top).
 
-    Raises InfeasibleError for a model that this task cannot use and UnavailableError without a runtime.
+    Raises ModelError for a model that this task cannot use and UnavailableError without a runtime.
     """
     open_runner(model, threads=1)
 
@@ -88,7 +91,7 @@ def check_model(model: bytes) -> None:
 def open_runner(model: bytes, threads: int) -> Runner:
     """The model, TFLite or ONNX, loaded and ready for one image after the other.
 
-    Raises as `open_interpreter` does, and InfeasibleError for an ONNX model where ONNX Runtime is not installed.
+    Raises as `open_interpreter` does, and ModelError for an ONNX model where ONNX Runtime is not installed.
     """
     check_header(model)
     if not _is_tflite(model):
@@ -110,7 +113,7 @@ def open_runner(model: bytes, threads: int) -> Runner:
 def open_interpreter(model: bytes, threads: int) -> Any:
     """A TFLite interpreter, its tensors allocated, with one input, 32 x 32 RGB, and one output (1, 10).
 
-    Raises InfeasibleError for a model that cannot be parsed or has other shapes and UnavailableError without
+    Raises ModelError for a model that cannot be parsed or has other shapes and UnavailableError without
     a runtime.
     """
     check_header(model)
@@ -118,7 +121,7 @@ def open_interpreter(model: bytes, threads: int) -> Any:
     find_layout(_only_shape("input", interpreter.get_input_details()))
     found = _only_shape("output", interpreter.get_output_details())
     if found != OUTPUT_SHAPE:
-        raise InfeasibleError(f"model output is {found}; this task needs {OUTPUT_SHAPE}: ten classes")
+        raise ModelError(f"model output is {found}; this task needs {OUTPUT_SHAPE}: ten classes")
     return interpreter
 
 
@@ -137,7 +140,7 @@ def encode_images(
 
     images: uint8 (N, 32, 32, 3), 0..255, not normalised. Returns them in the input's order and dtype: the numbers
     that `pixels`, one of `preprocessing.PIXELS`, has for 0..255 as floats; round(number / scale) + zero point, clipped
-    to the dtype, for integers. Raises UsageError for other images and InfeasibleError for an input of another kind.
+    to the dtype, for integers. Raises UsageError for other images and ModelError for an input of another kind.
     """
     check_images(images)
     layout = find_layout(tuple(input_details.get("shape", INPUT_SHAPE)))
@@ -147,13 +150,15 @@ def encode_images(
     if np.issubdtype(dtype, np.floating):
         return encode(images, values.astype(dtype), layout)
     if not np.issubdtype(dtype, np.integer):
-        raise InfeasibleError(
-            f"model input is {dtype}; float32, int8, uint8 or int16 is needed: convert it anew"
+        raise ModelError(
+            f"model input is {dtype}; float32, int8, uint8 or int16 is needed",
+            remedy="convert it anew",
         )
     scale, zero_point = input_details["quantization"]
     if not scale > 0:
-        raise InfeasibleError(
-            f"model input is {dtype} with scale {scale}; a scale > 0 is needed: quantize it anew"
+        raise ModelError(
+            f"model input is {dtype} with scale {scale}; a scale > 0 is needed",
+            remedy="quantize it anew",
         )
     info = np.iinfo(dtype)
     table = np.clip(np.round(values / scale) + zero_point, info.min, info.max).astype(dtype)
@@ -167,7 +172,7 @@ def predict(
 
     images: uint8 (N, 32, 32, 3), 0..255. One image at a time, as it is timed and deployed: batches of 50
     would save a quarter of the time on the largest net and nothing on small ones, and need a graph that can
-    be resized. Raises InfeasibleError, UsageError and UnavailableError as `open_runner` and `encode_images` do.
+    be resized. Raises ModelError, UsageError and UnavailableError as `open_runner` and `encode_images` do.
     """
     check_images(images)
     runner = open_runner(model, threads)
@@ -179,14 +184,14 @@ def predict(
             runner.invoke()
             labels[position] = runner.get_output().argmax()
     except runner.failures as error:
-        raise InfeasibleError(f"model fails on image {position}: {one_line(error)}") from error
+        raise ModelError(f"model fails on image {position}: {one_line(error)}") from error
     return labels
 
 
 def read_operators(model: bytes) -> list[Operator]:
     """The operators of the main graph in order, as converted: before a delegate replaces them.
 
-    Raises InfeasibleError for a model that cannot be parsed and UnavailableError without a runtime.
+    Raises ModelError for a model that cannot be parsed and UnavailableError without a runtime.
     """
     check_header(model)
     interpreter = _load(model, threads=1, delegate=False)
@@ -222,14 +227,18 @@ def _load(model: bytes, threads: int, delegate: bool = True) -> Any:
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         reason = one_line(error) if str(error) else "no reason given: do its tensors fit into the memory?"
-        raise InfeasibleError(f"model of {len(model)} bytes cannot be loaded ({reason}): convert it anew") from error
+        raise ModelError(
+            f"model of {len(model)} bytes cannot be loaded ({reason})",
+            remedy="convert it anew",
+        ) from error
     return interpreter
 
 
 def _only_shape(kind: str, details: list[dict[str, Any]]) -> tuple[int, ...]:
     if len(details) != 1:
-        raise InfeasibleError(
-            f"model has {len(details)} {kind}s; this task needs exactly one: convert it anew"
+        raise ModelError(
+            f"model has {len(details)} {kind}s; this task needs exactly one",
+            remedy="convert it anew",
         )
     return tuple(int(size) for size in details[0]["shape"])
 

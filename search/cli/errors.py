@@ -31,14 +31,11 @@ def one_line() -> Iterator[None]:
         from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import SQLAlchemyError
 
-        from compress.errors import CompressError, first_cause
-        from edge.errors import EdgeError, InfeasibleError, UsageError
+        from edge.errors import ThronesError, first_cause
         from search.storage.artifacts import is_of_s3
 
-        if isinstance(error, (CompressError, UsageError, InfeasibleError)):
-            fail(str(error))
-        if isinstance(error, EdgeError):
-            fail(str(error), 1)
+        if isinstance(error, ThronesError):
+            fail(str(error), error.exit_code)
         if isinstance(error, (StorageInternalError, SQLAlchemyError)):
             fail(f"the study's storage failed: {first_cause(error)}; free disk space, check rights")
         if type(error).__module__.partition(".")[0] == "grpc":  # which few have imported

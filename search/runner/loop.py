@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
 from compress.errors import CandidateError
-from edge.errors import EdgeError, InfeasibleError, InvalidMeasurementError, UnavailableError
+from edge.errors import EdgeError, InvalidMeasurementError, ModelError, UnavailableError
 from search.config import StudyConfig
 from search.progress import Progress
 from search.runner.interrupts import Interrupts
@@ -100,7 +100,7 @@ def optimize(
                 trial.set_user_attr(ASKED_AGAIN, True)
             note(trial, shift, "FAIL", str(error))
             raise
-        except (CandidateError, InfeasibleError) as error:
+        except (CandidateError, ModelError) as error:
             broken.clear()
             note(trial, shift, "FAIL", str(error))
             raise
@@ -118,7 +118,7 @@ def optimize(
         note(trial, shift, "done", took, value)
         return value
 
-    caught = (CandidateError, InfeasibleError, InvalidMeasurementError, UnavailableError)
+    caught = (CandidateError, ModelError, InvalidMeasurementError, UnavailableError)
     gone = outages(storage_url(shift.config))
     with interrupts:
         while shift.deadline_s > time.monotonic() and not shift.orphaned():

@@ -142,7 +142,7 @@ def test_jobs_wait_in_turn_and_can_be_cancelled(busy):
     agent.cancel("first")
     wait_for(agent, "third", "running")
     failure = agent.poll("first", 0.0)["failure"]
-    assert failure == {"error": "UnavailableError", "message": "cancelled by the host"}
+    assert failure == {"error": "UnavailableError", "message": "cancelled by the host", "remedy": ""}
 
 
 def test_a_host_that_vanished_frees_the_device_and_one_that_asks_keeps_it(busy, clock):
@@ -249,7 +249,8 @@ def test_an_object_as_an_argument_is_never_touched(attacker):
         ("poll", (lure, lure)),
     ):
         told = json.loads(getattr(attacker.root, method)(*arguments))
-        assert told == {"error": "UsageError", "message": "arguments are text, bytes and numbers"}
+        message = "arguments are text, bytes and numbers"
+        assert told == {"error": "UsageError", "message": message, "remedy": ""}
     assert lure.by == []
 
 

@@ -201,7 +201,7 @@ def test_the_queue_goes_while_another_comes(monkeypatch):
 def test_a_temporary_folder_that_cannot_be_used_is_the_rigs_fault(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
-    with pytest.raises(UnavailableError, match="cannot be used .*: free space or set TMPDIR"):
+    with pytest.raises(UnavailableError, match="cannot be used .*; free space or set TMPDIR"):
         open_device("fake://a").measure(float_model(), QUICK, make_images(2))
     monkeypatch.undo()
 

@@ -254,12 +254,13 @@ def test_the_time_limit_follows_its_formula():
 def test_faults_name_value_limit_and_remedy():
     unsteady = find_fault(make(window(1.0), window(1.0), window(5.0), window(5.0), window(5.0)))
     assert unsteady is not None
-    assert "80%" in unsteady and "50%" in unsteady and "close other programs" in unsteady
+    assert "80%" in unsteady.message and "50%" in unsteady.message
+    assert "close other programs" in unsteady.remedy
     throttled = find_fault(
         make(window(1.0), environment=dataclasses.replace(ENVIRONMENT, throttled="0x50005"))
     )
     assert throttled is not None
-    assert "under-voltage, throttled" in throttled
+    assert "under-voltage, throttled" in throttled.message
     assert (
         find_fault(make(window(1.0), environment=dataclasses.replace(ENVIRONMENT, throttled="0x50000")))
         is None

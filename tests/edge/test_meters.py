@@ -218,7 +218,7 @@ def test_an_output_that_is_off_is_silent_on_the_serial_line(pty):
     time.sleep(0.05)
     with pytest.raises(UnavailableError) as caught, meter_of(pty, first_reading_s=0.2):
         pass
-    assert str(caught.value) == f"no reading for 0.2 s from {pty.link.url}: is the supply's output on?"
+    assert str(caught.value) == f"no reading for 0.2 s from {pty.link.url}; is the supply's output on?"
 
 
 def test_an_output_that_is_off_sends_zeros_over_tcp(tcp):
@@ -295,7 +295,7 @@ def test_a_second_tcp_client_is_told_so(tcp):
         with pytest.raises(UnavailableError) as caught, meter_of(tcp):
             pass
     assert str(caught.value) == (
-        f"{tcp.link.url} accepted the connection and closed it at once: it serves 1 client and has one, close the other"
+        f"{tcp.link.url} accepted the connection and closed it at once; it serves 1 client and has one, close the other"
     )
 
 
@@ -307,7 +307,7 @@ def test_a_second_reader_of_a_serial_port_is_refused(pty):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("smartpower2:///dev/no-such-port", "cannot open /dev/no-such-port (No such file or directory): plug"),
+        ("smartpower2:///dev/no-such-port", "cannot open /dev/no-such-port (No such file or directory); plug"),
         ("smartpower2:///dev/null", "cannot open /dev/null"),
         ("smartpower2://127.0.0.1:1", "cannot connect to 127.0.0.1:1"),
     ],

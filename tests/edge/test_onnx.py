@@ -18,7 +18,7 @@ from edge.commands.measure_table import as_json, as_table, as_text
 from edge.comparison import Entry, Images, compare
 from edge.devices import local
 from edge.devices.local import LocalDevice
-from edge.errors import InfeasibleError, UsageError
+from edge.errors import ModelError, UsageError
 from edge.measuring.measurement import DEFINITIONS, Measurement
 from edge.meters.meter import open_meter
 from edge.runtime import tflite
@@ -105,20 +105,20 @@ def test_the_same_protocol_names_the_runtime():
     ids=["side", "batch", "classes", "kind of input", "cut", "no graph", "varint", "kind", "operator", "memory"],
 )
 def test_a_bad_onnx_is_infeasible(model, words):
-    with pytest.raises(InfeasibleError) as caught:
+    with pytest.raises(ModelError) as caught:
         LocalDevice().measure(model, QUICK, make_images(2))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_uint8_takes_raw_pixels_alone():
-    with pytest.raises(InfeasibleError, match="takes raw pixels, got pixels 'unit'"):
+    with pytest.raises(ModelError, match="takes raw pixels, got pixels 'unit'"):
         LocalDevice().predict(onnx_model(kind=UINT8), make_images(2), "unit")
 
 
 def test_without_onnxruntime_the_remedy_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InfeasibleError, match=r"pip install 'thrones\[onnx\]'"):
+    with pytest.raises(ModelError, match=r"pip install 'thrones\[onnx\]'"):
         tflite.predict(onnx_model(), make_images(1))
 
 
@@ -186,7 +186,7 @@ def test_without_training_images_raw_is_assumed_and_told():
 def test_a_model_that_cannot_run_is_told_before_anything_is_measured():
     device = Turns()
     models = [("good.tflite", float_model()), ("bad.onnx", onnx_model(side=28))]
-    with pytest.raises(InfeasibleError, match=r"^bad\.onnx: model input is \(1, 3, 28, 28\)"):
+    with pytest.raises(ModelError, match=r"^bad\.onnx: model input is \(1, 3, 28, 28\)"):
         compare(device, models, QUICK, Images(make_images(2)))
     assert device.asked == []
 

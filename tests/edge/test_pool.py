@@ -16,7 +16,7 @@ from edge.devices.fake import FakeDevice
 from edge.devices.local import LocalDevice
 from edge.devices.measuring_queue import turn
 from edge.devices.pool import Pool, calibrate
-from edge.errors import InfeasibleError, InvalidMeasurementError, UnavailableError, UsageError
+from edge.errors import InvalidMeasurementError, ModelError, UnavailableError, UsageError
 from edge.measuring.environment import kind_of
 from edge.measuring.plan import MeasurePlan
 from edge.open import ON_DEVICE, open_device, open_test_bench
@@ -167,7 +167,7 @@ def test_an_infeasible_model_is_not_the_boards_fault():
     told = []
     with Pool([FakeDevice("fake://one"), FakeDevice("fake://two")], told.append) as boards:
         for _ in range(3):
-            with pytest.raises(InfeasibleError):
+            with pytest.raises(ModelError):
                 boards.measure(MODEL[:5000], QUICK, IMAGES)
     assert told == []
 
@@ -260,7 +260,7 @@ def test_an_assumed_power_serves_all_boards():
     [
         ([], ON_DEVICE, "no device is named"),
         (["fake://one", "fake://one"], ON_DEVICE, "fake://one is named twice"),
-        (["fake://one", "fake://two"], "rapl://", "rapl:// hangs on one of the 2 boards: use device:"),
+        (["fake://one", "fake://two"], "rapl://", "rapl:// hangs on one of the 2 boards; use device:"),
         (["fake://one", "fake:"], ON_DEVICE, "no device 'fake:'"),
     ],
 )

@@ -15,7 +15,7 @@ from contracts import QUICK, DeviceContract, make_images
 from models import float_model, int8_model
 
 from edge.__main__ import main
-from edge.errors import InfeasibleError, UnavailableError, UsageError
+from edge.errors import ModelError, UnavailableError, UsageError
 from edge.measuring.plan import MeasurePlan
 from edge.open import ON_DEVICE, open_device, open_test_bench
 from edge.remote.client import RemoteDevice
@@ -143,7 +143,7 @@ def test_it_greets_with_version_and_port(running):
 
 def test_nothing_listens_there(tmp_path):
     url = f"rpyc://127.0.0.1:{free_port()}"
-    with pytest.raises(UnavailableError, match=r"does not answer \(.*refused\): is it on"):
+    with pytest.raises(UnavailableError, match=r"does not answer \(.*refused\); is it on"):
         with RemoteDevice(url, connector(url), first_contact_s=0.3):
             pass
 
@@ -163,7 +163,7 @@ def test_a_port_in_use_is_one_line(running, tmp_path, capsys):
 
 def test_another_protocol_is_refused_at_once(running, monkeypatch):
     monkeypatch.setattr("edge.remote.client.PROTOCOL", 99)
-    with pytest.raises(UsageError, match="speaks protocol 2, this host 99: install the same version on both"):
+    with pytest.raises(UsageError, match="speaks protocol 2, this host 99; install the same version on both"):
         with open_device(running.url):
             pass
 
@@ -248,7 +248,7 @@ def test_a_model_that_crashes_the_interpreter_is_infeasible_and_the_next_one_run
     damaged = bytearray(int8_model())
     damaged[3658] ^= 0x10
     with open_device(running.url) as device:
-        with pytest.raises(InfeasibleError):
+        with pytest.raises(ModelError):
             device.measure(bytes(damaged), QUICK, make_images(2))
         device.measure(float_model(), QUICK, make_images(2))
 

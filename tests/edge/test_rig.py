@@ -80,7 +80,7 @@ def test_a_bad_meter_url_gives_an_example(url):
         ("ssh://", "names no host"),
         ("rpyc://127.0.0.1:port", "no URL of a device"),
         ("rpyc://127.0.0.1:18861/path", "names no host"),
-        ("rpyc://192.168.1.7", "not this machine: use ssh://"),
+        ("rpyc://192.168.1.7", "not this machine; use ssh://"),
         ("rpyc://pi:18861?cert=/etc/hostname", "TLS needs cert, key and ca"),
         ("rpyc://pi?cert=a.pem&key=b&ca=c", "cert 'a.pem' is no file"),
         ("ssh://-oProxyCommand=x", "does not begin with -"),

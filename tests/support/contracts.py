@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from models import float_model, int8_model
 
-from edge.errors import InfeasibleError, UsageError
+from edge.errors import ModelError, UsageError
 from edge.measuring.measurement import Measurement
 from edge.measuring.plan import MeasurePlan
 from edge.runtime.tflite import predict
@@ -87,7 +87,7 @@ class DeviceContract:
             lambda: device.measure_in_turns([int8_model(), model], QUICK, make_images(2)),
             lambda: device.predict(model, make_images(2)),
         ):
-            with pytest.raises(InfeasibleError) as caught:
+            with pytest.raises(ModelError) as caught:
                 call()
             assert words in str(caught.value)
             assert "\n" not in str(caught.value)

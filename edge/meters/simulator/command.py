@@ -210,7 +210,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
 def _play(arguments: argparse.Namespace) -> None:
     if arguments.no_pty and arguments.tcp is None:
-        raise UsageError("--no-pty leaves nothing to speak over: give --tcp too")
+        raise UsageError("--no-pty leaves nothing to speak over", remedy="give --tcp too")
     if not 0 <= arguments.idle <= arguments.busy:
         raise UsageError(f"0 <= --idle <= --busy is needed, got {arguments.idle} and {arguments.busy}")
     faults = Faults(
@@ -256,7 +256,8 @@ def _create(path: Path) -> IO[str]:
         return path.open("w", encoding="ascii")
     except OSError as error:
         raise UsageError(
-            f"cannot write {path} ({error.strerror}): name a file in a folder that exists"
+            f"cannot write {path} ({error.strerror})",
+            remedy="name a file in a folder that exists",
         ) from error
 
 

@@ -104,7 +104,8 @@ class TcpLink:
             self._listener = socket.create_server((host, port))
         except OSError as error:
             raise UnavailableError(
-                f"cannot serve on {host}:{port} ({one_line(error)}): take another port"
+                f"cannot serve on {host}:{port} ({one_line(error)})",
+                remedy="take another port",
             ) from error
 
     @property

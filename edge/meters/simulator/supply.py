@@ -175,7 +175,10 @@ class Supply:
             case [("off" | "on") as state]:
                 self._on = state == "on"
             case _:
-                raise UsageError(f"no command {text!r}; there is: reset, silence SECONDS, garbage, off, on")
+                raise UsageError(
+                    f"no command {text!r}",
+                    remedy="there is: reset, silence SECONDS, garbage, off, on",
+                )
 
     @property
     def _tick_s(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from compress.audit import audit
 from compress.datasets.dataset import Dataset
-from compress.errors import CompressError, UsageError, one_line
+from compress.errors import CandidateError, UsageError, one_line
 from compress.spec import CompressionSpec
 from edge.comparison import try_pixels
 from edge.devices.local import LocalDevice
@@ -255,7 +255,7 @@ def _spec(folder: Path, model: bytes) -> Finding:
     try:
         spec = CompressionSpec.from_dict(json.loads(_read(folder / "spec.json")))
         audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)
-    except (ValueError, CompressError) as error:
+    except (ValueError, CandidateError) as error:
         return Finding("spec.json", one_line(error), WRONG, "pack the winner's spec")
     return Finding("spec.json", f"{spec.quantization}, {spec.architecture().macs:,} MACs, as the model is built", OK)
 
