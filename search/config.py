@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from compress.errors import UsageError
 from compress.quantization import IO_DTYPES, Quantization
 from compress.spec import PRUNED_LAYERS, CompressionSpec
+from edge.errors import UsageError
 from edge.measuring.plan import PLANS
 from search.config_errors import explain
 from search.study_file import StudyValues, located, parse_values, read_text

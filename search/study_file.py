@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from compress.errors import UsageError
+from edge.errors import UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -1,6 +1,7 @@
 """The command `dashboard`: a study in the browser."""
 
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -8,48 +9,51 @@ import typer
 
 from search.cli.options import STUDIES, Artifacts, Runs, Storage, by_name
 
-dashboard_app = typer.Typer()
+dashboard_commands = typer.Typer()
 
 
-@dashboard_app.command(epilog="Example: thrones dashboard studies/latency.toml --port 8081")
+@dashboard_commands.command(epilog="Example: thrones dashboard studies/latency.toml --port 8081")
 def dashboard(
     study: Annotated[
         Path | None,
         typer.Argument(help="A study file, or the name of one in studies/. Not needed where --runs holds one study."),
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where the pages are; 0: any free one.")] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port of the pages; 0: any free one.")
+    ] = 8080,
     runs: Runs = Path("runs"),
     storage: Storage = None,
     artifacts: Artifacts = None,
 ) -> None:
-    """Show a study in the browser with optuna-dashboard, also while it runs. Ctrl-C ends it.
+    """Show a study in the browser with optuna-dashboard; this works while it runs. Ctrl-C ends it.
 
-    Every trial has a note that says what it is and why it ended so, its model and raw measuring windows to download;
-    what misses the rule is marked infeasible. The pages are served to this computer alone.
+    Each trial has a note about what it is and why it ended. Its model and raw measuring windows can be downloaded.
+    Candidates that miss the accuracy constraint are marked infeasible. Only this computer can open the pages.
     """
     from search.config import load_config, overlaid
 
-    config = load_config(the_only(runs) if study is None else by_name(study), runs)
+    config = load_config(only_study(runs) if study is None else by_name(study), runs)
     config = overlaid(config, storage=storage, artifacts=artifacts)
     import optuna
 
     from search.dashboard.server import serve
 
-    def tell(address: str) -> None:
-        at = address.split("/")[2]
+    def show_address(address: str) -> None:
+        host_and_port = address.split("/")[2]
+        local_port = host_and_port.split(":")[1]
         typer.echo(f"{config.name}: {address}  (Ctrl-C ends it)")
-        typer.echo(f"from another computer: ssh -L {at.split(':')[1]}:{at} {platform.node()}, then the same address")
+        typer.echo(
+            f"from another computer: ssh -L {local_port}:{host_and_port} {platform.node()}, then the same address"
+        )
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        serve(config, port, tell, typer.echo)
-    except KeyboardInterrupt:  # how it is meant to end
-        pass
+    with suppress(KeyboardInterrupt):  # the intended end
+        serve(config, port, show_address, typer.echo)
 
 
-def the_only(runs: Path) -> Path:
-    """The file of the one study that `runs` holds. Raises UsageError where it holds none or several."""
-    from compress.errors import UsageError
+def only_study(runs: Path) -> Path:
+    """Return the file of the one study that `runs` holds. Raises UsageError where it holds none or several."""
+    from edge.errors import UsageError
 
     names = sorted(path.parent.name for path in runs.glob("*/study.db"))
     if len(names) != 1:

@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""Options that several commands have."""
 
 import logging
 from pathlib import Path
@@ -42,11 +42,11 @@ Test = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="Where to measure: local:, ssh://pi@raspberrypi.local, rpyc://host:port."),
+    typer.Option("--device", help="The device that measures: local:, ssh://pi@raspberrypi.local, rpyc://host:port."),
 ]
 Devices = Annotated[
     list[str] | None,
-    typer.Option("--device", help="As --device of `measure`; several boards of one kind: give it several times."),
+    typer.Option("--device", help="As --device of `measure`. For several devices of one kind, give it several times."),
 ]
 Meter = Annotated[
     str | None,
@@ -57,15 +57,15 @@ Storage = Annotated[
     typer.Option(
         "--storage",
         envvar="THRONES_STORAGE",
-        help="Where the study is kept: postgresql://USER@HOST/DATABASE, grpc://HOST:13000, or SQLite in --runs.",
+        help="The study's database: postgresql://USER@HOST/DATABASE, grpc://HOST:13000, or SQLite in --runs.",
     ),
 ]
 Artifacts = Annotated[
     str | None,
-    typer.Option("--artifacts", envvar="THRONES_ARTIFACTS", help="Where models are kept: a folder or s3://BUCKET."),
+    typer.Option("--artifacts", envvar="THRONES_ARTIFACTS", help="The place of the models: a folder or s3://BUCKET."),
 ]
 Base = Annotated[
     str | None, typer.Option("--base", help="Your own unpruned network: an .npz of `thrones import` or `pretrain`.")
 ]
-Runs = Annotated[Path, typer.Option("--runs", help="Where studies keep what they find.")]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder for all results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]

@@ -18,8 +18,7 @@ from typing import Any
 import submitit
 
 from compress.errors import UsageError
-from edge.errors import EdgeError
-from search.cli.errors import INTERRUPTED
+from edge.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EdgeError
 from search.progress import Progress
 
 PARENT = "THRONES_PARENT"
@@ -56,9 +55,11 @@ def run_here(command: Sequence[str], workers: int, progress: Progress) -> None:
         raise
     if all(worker.code for worker in crew):
         reason = crew[0].last_line.removeprefix("thrones: ")
-        if crew[0].code == INTERRUPTED:
+        if crew[0].code == EXIT_INTERRUPTED:
             raise KeyboardInterrupt
-        raise UsageError(reason) if crew[0].code == 2 else EdgeError(f"no worker is left; the first one: {reason}")
+        if crew[0].code == EXIT_BAD_INPUT:
+            raise UsageError(reason)
+        raise EdgeError(f"no worker is left; the first one: {reason}")
 
 
 class _Worker:

@@ -25,7 +25,7 @@ from edge.devices.local import LocalDevice
 from edge.measuring.measurement import Measurement
 from edge.measuring.plan import PLANS, MeasurePlan
 from edge.meters.meter import open_meter
-from search.cli.errors import one_line
+from search.cli.errors import errors_as_one_line
 
 ROADS = ("latency", "energy", "fom")
 METER = "estimate://4.8W"
@@ -229,5 +229,5 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with one_line():
+    with errors_as_one_line():
         sys.exit(main())

@@ -149,7 +149,7 @@ def test_a_search_on_own_images_needs_a_rule(command: str, folder: Path) -> None
 
 def test_a_grid_on_own_images_needs_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = without_rule(folder)
-    study.write_text(study.read_text() + "[grid]\nfraction = [0.5]\nepochs = [0]\n")
+    study.write_text(study.read_text() + "[grid]\npruning_ratio = [0.5]\nepochs = [0]\n")
     monkeypatch.chdir(folder)
     config, found = study_and_data(study, folder / "runs", None, None)
     assert (config.constraint.percent_on(found.data.rule_percent), found.data.rule_percent) == (0.0, None)

@@ -87,7 +87,7 @@ def test_ctrl_c_ends_with_one_line_and_the_same_command_goes_on(study: Path, run
     assert children  # the converter at least
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the children, too
     errors = run.communicate(timeout=LIMIT_S)[1]
-    assert (run.returncode, errors) == (130, "thrones: stopped; the same command goes on from here\n")
+    assert (run.returncode, errors) == (130, "thrones: stopped; run the same command to resume\n")
     wait_until(lambda: not any(child.is_running() for child in children))
     complete, interrupted, waiting = load_study(squares.read(study)).get_trials()
     assert interrupted.state.name == "FAIL"

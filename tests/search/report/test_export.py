@@ -184,7 +184,7 @@ def test_a_page_that_is_too_large_without_its_charts_is_left_out(folder: Path, m
 def test_no_trial_that_keeps_the_rule_is_one_line(tmp_path: Path) -> None:
     folder = write_study(tmp_path, (failed("slow"), trial((1, 2), 0.01, shortfall=0.1)), None)
     line = squares.refused("best", "studies/small.toml", "--results", "results/small", folder=folder)
-    assert line.startswith("thrones: studies/small.toml: no trial keeps the rule yet")
+    assert line.startswith("thrones: studies/small.toml: no trial meets the accuracy constraint yet")
     assert not (folder / "results").exists()
 
 

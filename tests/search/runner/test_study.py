@@ -32,7 +32,7 @@ from edge.runtime.tflite import predict
 from search.cache import Cache
 from search.candidate.base_network import base_path
 from search.candidate.calibration import Speed
-from search.cli.app import app as cli
+from search.cli import study_commands
 from search.progress import Progress
 from search.report.load_results import collect, glance
 from search.report.tables import counts, saved
@@ -365,8 +365,8 @@ def test_a_run_whose_time_is_over_before_the_first_trial_says_so(squares_copy: P
     assert [trial.state.name for trial in study.get_trials()] == ["WAITING"]
     told = "no trial was run: the budget of 1e-06 minutes was over first; give it more with --minutes, or minutes in"
     assert told in said.getvalue()
-    cli._show(console, collect(study, config), config)
-    assert "no trial kept the rule" not in said.getvalue()
+    study_commands.show_results(console, collect(study, config), config)
+    assert "no trial meets the accuracy constraint" not in said.getvalue()
 
 
 def test_a_trial_cut_off_while_it_was_choosing_is_asked_again_for_what_it_was_asked_for() -> None:

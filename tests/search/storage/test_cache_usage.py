@@ -77,6 +77,6 @@ def test_the_command_shows_prunes_and_refuses(cache: Cache) -> None:
     assert "trained networks" in say() and "`thrones cache --prune` removes" in say()
     (row,) = json.loads(say("--json"))
     assert (row["kind"], row["entries"]) == ("weights", 1)
-    assert say("--older-than", "3").startswith("2 thrones: --older-than 3 goes with --prune")
+    assert say("--older-than", "3").startswith("2 thrones: --older-than 3 needs --prune")
     assert "removed 1 of 1 entries" in say("--prune")
     assert "holds nothing" in say()
