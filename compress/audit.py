@@ -23,7 +23,7 @@ class Operator(Protocol):
 
 
 def audit(
-    operators: Sequence[Operator], architecture: Architecture, quantization: Quantization, ends: str
+    operators: Sequence[Operator], architecture: Architecture, quantization: Quantization, io_dtype: str
 ) -> dict[str, int]:
     """Count the operators; raise CandidateError for one missing, extra, of another size, or floating where all is int.
 
@@ -38,7 +38,7 @@ def audit(
     allowed = {"MEAN", "RESHAPE"}  # the mean of a 1x1 map is a reshape
     if quantization is Quantization.FLOAT16:
         allowed.add("DEQUANTIZE")
-    if quantization.is_full_integer and ends != "int8":
+    if quantization.is_full_integer and io_dtype != "int8":
         allowed |= {"QUANTIZE", "DEQUANTIZE"}
     for name in sorted(set(counts) | set(wanted)):
         if name not in allowed and counts[name] != wanted[name]:
@@ -51,7 +51,7 @@ def audit(
     if quantization.is_full_integer:
         for operator in operators:
             floats = [d for d in (*operator.input_dtypes, *operator.output_dtypes) if d.startswith("float")]
-            at_the_ends = operator.name in ("QUANTIZE", "DEQUANTIZE") and ends == "float32"
+            at_the_ends = operator.name in ("QUANTIZE", "DEQUANTIZE") and io_dtype == "float32"
             if floats and not at_the_ends:
                 raise CandidateError(
                     f"{operator.name} computes in {floats[0]}; a full-integer model must not"

@@ -38,7 +38,7 @@ class ConversionJob:
     architecture: Architecture
     weights: Weights
     quantization: Quantization
-    ends: str = "float32"
+    io_dtype: str = "float32"
     calibration: Images | None = None
 
 
@@ -155,7 +155,7 @@ def convert(job: ConversionJob) -> bytes:
         target.supported_ops = [getattr(tf.lite.OpsSet, name) for name in job.quantization.supported_ops]
     if job.quantization.needs_calibration:
         converter.representative_dataset = _representative_dataset(job)
-    io_dtype = getattr(tf, job.quantization.io_dtype(job.ends))
+    io_dtype = getattr(tf, job.quantization.io_dtype(job.io_dtype))
     converter.inference_input_type = io_dtype
     converter.inference_output_type = io_dtype
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from compress.architecture import Architecture, Block
 from compress.errors import UsageError
 from compress.network import Weights, architecture_of, build
-from compress.spec import CompressionSpec, check_fraction, kept_channels
+from compress.spec import CompressionSpec, check_pruning_ratio, kept_channels
 
 Channels = NDArray[np.intp]
 
@@ -33,29 +33,30 @@ class Slice:
     outputs: Channels
 
 
-def channel_fraction_pruning(model: Any, fraction: float | Sequence[float]) -> Any:
+def channel_fraction_pruning(model: Any, pruning_ratio: float | Sequence[float]) -> Any:
     """A copy of `model` whose channels with the lowest L1 norm are silent: that share of every convolution's.
 
-    fraction: one number, or one for the stem and one for each block's pointwise convolution; >= 0 and < 1. A
+    pruning_ratio: one number, or one for the stem and one for each block's pointwise convolution; >= 0 and < 1. A
     depthwise convolution loses the channels that its input loses. A silent channel's filter, BatchNorm
     scale and offset are zero, in the depthwise convolution that follows as well, so that `remove_channel`
     changes no output.
 
-    Raises UsageError for a fraction out of range or a wrong number of fractions.
+    Raises UsageError for a pruning ratio out of range or a wrong number of them.
     """
     architecture = architecture_of(model)
     layers = len(architecture.widths)
-    given = np.asarray(fraction, dtype=float)
-    fractions = given.tolist() if given.ndim else [float(given)] * layers
-    if len(fractions) != layers:
+    ratios = np.asarray(pruning_ratio, dtype=float)
+    if ratios.ndim == 0:
+        ratios = np.full(layers, ratios)
+    if len(ratios) != layers:
         raise UsageError(
-            f"wanted one fraction or {layers} (stem and {layers - 1} blocks), got {len(fractions)}"
+            f"wanted one pruning ratio or {layers} (stem and {layers - 1} blocks), got {len(ratios)}"
         )
     weights = model.get_weights()
-    for layer, share in enumerate(fractions):
-        check_fraction(share)
+    for layer, ratio in enumerate(ratios.tolist()):
+        check_pruning_ratio(ratio)
         kernel = _pointwise_at(layer)
-        kept = strongest(weights[kernel], kept_channels(architecture.widths[layer], share))
+        kept = strongest(weights[kernel], kept_channels(architecture.widths[layer], ratio))
         silent = np.setdiff1d(np.arange(architecture.widths[layer]), kept)
         _silence(weights, kernel, silent, axis=3)
         if layer + 1 < layers:

@@ -238,7 +238,7 @@ class StudyConfig(_Section):
         ratios = initial.pruning_ratios
         quantization = Quantization(initial.quantization)
         return CompressionSpec(
-            fractions=tuple(ratios) if isinstance(ratios, list) else (ratios,) * PRUNED_LAYERS,
+            pruning_ratios=tuple(ratios) if isinstance(ratios, list) else (ratios,) * PRUNED_LAYERS,
             round_to=initial.round_to,
             dropped_blocks=tuple(initial.dropped_blocks),
             stem_stride=initial.stem_stride,
@@ -246,7 +246,7 @@ class StudyConfig(_Section):
             learning_rate=self.training.learning_rate,
             distill_weight=initial.distill_weight,
             quantization=quantization,
-            ends=quantization.io_dtype(self.space.io_dtype),
+            io_dtype=quantization.io_dtype(self.space.io_dtype),
             threads=initial.threads,
         )
 

@@ -78,7 +78,7 @@ def pretrain(
     keras.utils.set_random_seed(seed)
     network = build(BASE)
     checkpoint = checkpoint_of(out)
-    identity = json.dumps([data.key, seed, [asdict(cycle) for cycle in cycles]])
+    identity = json.dumps([data.key, seed, [cycle.to_dict() for cycle in cycles]])
     history, seconds, state = _resume(checkpoint, identity) if checkpoint.exists() else ([], 0.0, [])
     started = time.monotonic() - seconds
 
@@ -117,7 +117,8 @@ def pretrain(
             test_accuracy=accuracy(network, *data.test),
             seconds=round(time.monotonic() - started, 1),
         )
-        write_at_once(out.with_suffix(".json"), (json.dumps(asdict(result), indent=1) + "\n").encode())
+        record = {**asdict(result), "cycles": [cycle.to_dict() for cycle in cycles]}
+        write_at_once(out.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
     except OSError as error:
         raise UsageError(f"{out}: {error.strerror}; choose another place with --out") from error
     checkpoint.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ class TrainPlan:
 
     `weight_decay` is decoupled (Loshchilov and Hutter 2017): 0.005 here acts as 0.0005 of L2 under momentum
     0.9. `distill_weight` is the share of the loss that follows the base's soft labels (Hinton et al. 2015),
-    the rest the labels. `shift_pixels`: how far an augmented image is moved at most, each way (4: ResNet, He et al.
+    the rest the labels. `crop_padding`: how far an augmented image is moved at most, each way (4: ResNet, He et al.
     2015, section 4.2). `small_crop_epochs`: the first so many epochs see 24 x 24 crops, at half the cost of the
     whole image.
     """
@@ -34,10 +34,14 @@ class TrainPlan:
     label_smoothing: float = 0.0
     warmup_epochs: float = 0.5
     augment: bool = True
-    shift_pixels: int = 4
+    crop_padding: int = 4
     distill_weight: float = 0.0
     temperature: float = 2.0
     small_crop_epochs: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values; `crop_padding` has its stored name, that of the records that are there."""
+        return {"shift_pixels" if name == "crop_padding" else name: value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def batches(
     """
     batch_size = min(plan.batch_size, len(images))
     order = rng.permutation(len(images))
-    pad = plan.shift_pixels if plan.augment and crop == images.shape[1] else 0
+    pad = plan.crop_padding if plan.augment and crop == images.shape[1] else 0
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else images
     windows = np.lib.stride_tricks.sliding_window_view(padded, (crop, crop), axis=(1, 2)).transpose(
         0, 1, 2, 4, 5, 3

@@ -172,7 +172,7 @@ def _structure_key(bench: Bench, spec: CompressionSpec, plan: MeasurePlan) -> di
 def _structure(spec: CompressionSpec) -> dict[str, Any]:
     """What speed and energy depend on: the graph and its numbers."""
     architecture = asdict(spec.architecture())
-    return {"architecture": architecture, "quantization": spec.quantization.post_training.value, "ends": spec.ends}
+    return {"architecture": architecture, "quantization": spec.quantization.post_training.value, "ends": spec.io_dtype}
 
 
 def _model_key(bench: Bench, model: bytes, plan: MeasurePlan, images: str) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _asked(trained: CompressionSpec, quantization: Quantization, config: StudyCo
         parent=None,
         epochs=int(np.clip(trained.epochs, *space.epochs)),
         quantization=quantization,
-        ends=quantization.io_dtype(space.io_dtype),
+        io_dtype=quantization.io_dtype(space.io_dtype),
         threads=space.threads[0],
     )
 

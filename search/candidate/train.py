@@ -105,7 +105,7 @@ def obtain(
             bench.progress.phase("converting")
             model = convert_trained(bench, spec, trained.weights)
         bench.cache.put(model, "model", key)
-    operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)
+    operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.io_dtype)
     with clock.phase("measure"):
         bench.progress.phase("accuracy on the validation images")
         accuracy = accuracy_of(_labels(bench, model, "validation"), bench.data)
@@ -117,7 +117,7 @@ def convert_trained(bench: Bench, spec: CompressionSpec, weights: Weights) -> by
     calibration = bench.data.calibration() if spec.quantization.needs_calibration else None
     with bench.training_place:  # it takes a core, as a training does
         return bench.converter.convert(
-            ConversionJob(spec.architecture(), weights, spec.quantization, spec.ends, calibration)
+            ConversionJob(spec.architecture(), weights, spec.quantization, spec.io_dtype, calibration)
         )
 
 
@@ -242,7 +242,7 @@ def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Cal
             learning_rate=learning_rate,
             batch_size=bench.config.training.batch_size,
             augment=spec.augment,
-            shift_pixels=bench.config.training.crop_padding,
+            crop_padding=bench.config.training.crop_padding,
             distill_weight=spec.distill_weight,
         )
         teacher = bench.teacher_logits if spec.distill_weight > 0 else None

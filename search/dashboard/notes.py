@@ -113,7 +113,7 @@ def _outcome(results: StudyResults, trial: TrialResult) -> str:
 
 def _candidate(trial: TrialResult, spec: CompressionSpec, found: Architecture) -> str:
     gone = f" (without {' '.join(map(str, spec.dropped_blocks))})" if spec.dropped_blocks else ""
-    ends = f" with {spec.ends} in- and outputs" if len(spec.quantization.io_dtypes) > 1 else ""
+    ends = f" with {spec.io_dtype} in- and outputs" if len(spec.quantization.io_dtypes) > 1 else ""
     size = f", {trial.figures.model_bytes:,} bytes" if trial.figures else ""
     return (
         f"{len(found.blocks)} of 13 blocks{gone}, {spec.quantization}{ends}, {counted(spec.threads, 'thread')}: "

@@ -199,8 +199,9 @@ def layers_table(results: StudyResults) -> Table:
 def figures_dict(results: StudyResults) -> dict[str, Any]:
     """All of `results` as JSON-ready data, and what follows: fom, fom_published, speedup, verdict ..."""
     data = asdict(results)
-    for trial in data["trials"]:
-        del trial["measurement_json"]  # a hundred times what the others need
+    for kept, trial in zip(data["trials"], results.trials, strict=True):
+        del kept["measurement_json"]  # a hundred times what the others need
+        kept["spec"] = trial.spec.to_dict() if trial.spec else None
     data |= {"speedup": results.speedup, "verdict": verdict(results)}
     data |= {"rule": rule(results), "savings": [asdict(stage) for stage in savings(results.trials)]}
     data |= {"layers": [layer._asdict() for layer in layers(results)]}

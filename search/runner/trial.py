@@ -106,10 +106,10 @@ def finalist_spec(trial: optuna.Trial, config: StudyConfig) -> CompressionSpec:
     found = trial.study.get_trials(deepcopy=False)[trial.user_attrs[FINALIST]]
     origin = CompressionSpec.from_dict(found.user_attrs["spec"])
     quantization = Quantization(trial.user_attrs.get(FORMAT, origin.quantization))
-    ends = quantization.io_dtype(config.space.io_dtype)
+    io_dtype = quantization.io_dtype(config.space.io_dtype)
     if origin.quantization.needs_aware_training:  # trained as a whole, from the base
-        return replace(origin, epochs=config.final_training.epochs, quantization=quantization, ends=ends)
+        return replace(origin, epochs=config.final_training.epochs, quantization=quantization, io_dtype=io_dtype)
     longer = replace(weights_only(origin), epochs=config.final_training.epochs, parent=weights_only(origin))
     if quantization.needs_aware_training:
         longer = replace(longer, epochs=max(1, config.final_training.epochs // QAT_SHARE), parent=longer)
-    return replace(longer, quantization=quantization, ends=ends, threads=origin.threads)
+    return replace(longer, quantization=quantization, io_dtype=io_dtype, threads=origin.threads)

@@ -53,7 +53,7 @@ def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator)
     """One to three small changes of a specification: a block stays, but it may lie outside the space."""
     space = config.space
     low, high = space.pruning_ratio
-    fractions, dropped = list(spec.fractions), set(spec.dropped_blocks)
+    ratios, dropped = list(spec.pruning_ratios), set(spec.dropped_blocks)
     others: dict[str, Any] = {}
     for _ in range(int(rng.integers(1, 4))):
         kept = [block for block in range(PRUNED_LAYERS - 1) if block not in dropped]
@@ -61,11 +61,11 @@ def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator)
         if kind == "width":
             layer = int(rng.choice([0, *(block + 1 for block in kept)]))
             factor = math.exp(rng.normal(-0.05, 0.3))
-            fractions[layer] = float(np.clip(1 - (1 - fractions[layer]) * factor, low, high))
+            ratios[layer] = float(np.clip(1 - (1 - ratios[layer]) * factor, low, high))
         elif kind in ("move", "add") and space.drop_blocks and dropped:
             block, place = int(rng.choice(kept)), int(rng.choice(sorted(dropped)))
-            width = kept_channels(BASE.blocks[block].width, fractions[block + 1])
-            fractions[place + 1] = float(np.clip(1 - width / BASE.blocks[place].width, low, high))
+            width = kept_channels(BASE.blocks[block].width, ratios[block + 1])
+            ratios[place + 1] = float(np.clip(1 - width / BASE.blocks[place].width, low, high))
             dropped.remove(place)
             if kind == "move":  # the same width elsewhere: the strides fall at other places
                 dropped.add(block)
@@ -78,7 +78,7 @@ def mutate(spec: CompressionSpec, config: StudyConfig, rng: np.random.Generator)
         elif kind == "round":
             others["round_to"] = int(rng.choice(space.round_to))
     values: dict[str, Any] = {**spec.to_dict(), **others, "parent": None}
-    values["fractions"] = [0.0 if layer - 1 in dropped else f for layer, f in enumerate(fractions)]
+    values["fractions"] = [0.0 if layer - 1 in dropped else ratio for layer, ratio in enumerate(ratios)]
     values["dropped_blocks"] = sorted(dropped)
     values["ends"] = Quantization(values["quantization"]).io_dtype(space.io_dtype)
     values["epochs"] = int(np.clip(spec.epochs, *space.epochs))

@@ -40,7 +40,7 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
     pruned = [trial.suggest_float(f"prune_{layer}", low, top) for layer, top in _tops(space)]
     quantization = Quantization(choose("quantization", [scheme.value for scheme in space.quantization]))
     return CompressionSpec(
-        fractions=tuple(min(value, high) if value <= kept else 0.0 for value in pruned),
+        pruning_ratios=tuple(min(value, high) if value <= kept else 0.0 for value in pruned),
         round_to=choose("round_to", space.round_to),
         dropped_blocks=tuple(block for block, value in enumerate(pruned[1:]) if value > kept),
         stem_stride=choose("stem_stride", space.stem_stride),
@@ -48,7 +48,7 @@ def suggest(trial: optuna.Trial, space: Space, learning_rate: float) -> Compress
         learning_rate=learning_rate,
         distill_weight=trial.suggest_float("distill_weight", *space.distill_weight, step=DISTILL_STEP),
         quantization=quantization,
-        ends=quantization.io_dtype(space.io_dtype),
+        io_dtype=quantization.io_dtype(space.io_dtype),
         threads=choose("threads", space.threads),
     )
 
@@ -70,7 +70,7 @@ def params(spec: CompressionSpec, space: Space) -> dict[str, Any]:
     if spec.dropped_blocks and not space.drop_blocks:
         raise UsageError(f"blocks {list(spec.dropped_blocks)} are dropped; set drop_blocks = true in [space]")
     values: dict[str, Any] = {}
-    for layer, ((name, top), fraction) in enumerate(zip(_tops(space), spec.fractions, strict=True)):
+    for layer, ((name, top), fraction) in enumerate(zip(_tops(space), spec.pruning_ratios, strict=True)):
         dropped = layer - 1 in spec.dropped_blocks
         if not dropped and not low <= fraction <= high:
             raise UsageError(
@@ -139,13 +139,13 @@ def row_of(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
 def row_spec(config: StudyConfig, grid: Grid, *, fraction: float, epochs: int, quantization: str) -> CompressionSpec:
     """The specification of a grid's row: the same fraction of every layer; its fewer epochs are its parents."""
     plain = CompressionSpec(
-        fractions=(fraction,) * PRUNED_LAYERS,
+        pruning_ratios=(fraction,) * PRUNED_LAYERS,
         learning_rate=config.training.learning_rate,
         distill_weight=grid.distill_weight,
     )
     spec = _going_on(plain, epochs, grid.epochs)
     scheme = Quantization(quantization)
-    return replace(spec, quantization=scheme, ends=scheme.io_dtype(config.space.io_dtype))
+    return replace(spec, quantization=scheme, io_dtype=scheme.io_dtype(config.space.io_dtype))
 
 
 def _going_on(spec: CompressionSpec, epochs: int, others: list[int]) -> CompressionSpec:

@@ -35,7 +35,7 @@ def descend(spec: CompressionSpec, trained: Iterable[CompressionSpec]) -> Compre
     if near is None or distance(shape, near.architecture()) > FARTHEST:
         return spec
     if near.architecture() == shape and near.all_epochs >= spec.epochs and is_trained_alike(near, spec):
-        return replace(near, quantization=spec.quantization, ends=spec.ends, threads=spec.threads)
+        return replace(near, quantization=spec.quantization, io_dtype=spec.io_dtype, threads=spec.threads)
     return replace(spec, parent=weights_only(near))
 
 
@@ -55,7 +55,7 @@ def weights_only(spec: CompressionSpec) -> CompressionSpec:
     """The specification without what its trained weights do not depend on."""
     aware = spec.quantization.needs_aware_training
     quantization = Quantization.QAT_INT8 if aware else Quantization.FLOAT32
-    return replace(spec, quantization=quantization, ends="float32", threads=1)
+    return replace(spec, quantization=quantization, io_dtype="float32", threads=1)
 
 
 def distance(one: Architecture, other: Architecture) -> float:

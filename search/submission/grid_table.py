@@ -140,7 +140,7 @@ def from_json(text: str) -> list[Row]:
         return [
             row_from(
                 CompressionSpec(
-                    fractions=(each["fraction"],) * PRUNED_LAYERS,
+                    pruning_ratios=(each["fraction"],) * PRUNED_LAYERS,
                     epochs=each["epochs"],
                     quantization=each["quantization"],
                 ),
@@ -187,7 +187,7 @@ def row_from(spec: CompressionSpec, test_accuracy_percent: float, measured: Meas
     """A row from the specification of the same fraction in every layer, and what was measured of its model."""
     shape = spec.architecture()
     return Row(
-        fraction=spec.fractions[0],
+        fraction=spec.pruning_ratios[0],
         epochs=spec.all_epochs,
         quantization=spec.quantization.value,
         test_accuracy_percent=test_accuracy_percent,

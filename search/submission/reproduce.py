@@ -265,7 +265,7 @@ def _check_spec(source: Source) -> None:
     """Raises UsageError where the specification is of another model than the stored one."""
     spec = source.spec
     try:
-        audit(read_operators(source.model), spec.architecture(), spec.quantization, spec.ends)
+        audit(read_operators(source.model), spec.architecture(), spec.quantization, spec.io_dtype)
     except (CandidateError, EdgeError) as error:
         raise UsageError(f"{source.where}: its specification does not lead to its model: {one_line(error)}") from error
 

@@ -34,29 +34,29 @@ def network() -> Any:
     return random_network(SHAPE)
 
 
-def _job(network: Any, quantization: str, ends: str = "float32", **changes: Any) -> ConversionJob:
+def _job(network: Any, quantization: str, io_dtype: str = "float32", **changes: Any) -> ConversionJob:
     scheme = Quantization(quantization)
     if scheme.needs_aware_training:
         deployed = build(SHAPE, deployed=True)
         deployed.set_weights(network.get_weights())
         network = quantization_aware(deployed)
     values = {"weights": network.get_weights(), "calibration": IMAGES, **changes}
-    return ConversionJob(SHAPE, quantization=scheme, ends=ends, **values)
+    return ConversionJob(SHAPE, quantization=scheme, io_dtype=io_dtype, **values)
 
 
 CASES = [*((q, "float32") for q in Quantization), ("int8", "int8"), ("int8", "uint8"), ("qat_int8", "uint8")]
 
 
-@pytest.mark.parametrize(("quantization", "ends"), CASES)
+@pytest.mark.parametrize(("quantization", "io_dtype"), CASES)
 def test_each_quantization_converts_and_passes_the_audit(
-    converter: Converter, network: Any, quantization: str, ends: str
+    converter: Converter, network: Any, quantization: str, io_dtype: str
 ) -> None:
-    model = converter.convert(_job(network, quantization, ends))
-    counts = audit(read_operators(model), SHAPE, Quantization(quantization), ends)
+    model = converter.convert(_job(network, quantization, io_dtype))
+    counts = audit(read_operators(model), SHAPE, Quantization(quantization), io_dtype)
     assert (counts["CONV_2D"], counts["DEPTHWISE_CONV_2D"]) == (3, 2)
     interpreter = open_interpreter(model, threads=1)  # checks the shapes as well
     for details in (*interpreter.get_input_details(), *interpreter.get_output_details()):
-        assert details["dtype"] == np.dtype(ends)
+        assert details["dtype"] == np.dtype(io_dtype)
 
 
 def _outputs(model: bytes, images: np.ndarray) -> np.ndarray:
@@ -174,7 +174,7 @@ def test_the_audit_counts_what_is_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operators", "quantization", "ends", "message"),
+    ("operators", "quantization", "io_dtype", "message"),
     [
         (GOOD[:-1], "float32", "float32", "has 0 x FULLY_CONNECTED, wanted 1"),
         (GOOD[1:], "float32", "float32", "has 2 x CONV_2D, wanted 3"),
@@ -188,6 +188,6 @@ def test_the_audit_counts_what_is_right() -> None:
         ([replace(GOOD[0], output_shape=(1, 9, 9, 1)), *GOOD[1:]], "int8", "int8", r"puts out \(1, 9, 9, 1\), wanted"),
     ],
 )
-def test_the_audit_refuses(operators: list[_Operator], quantization: str, ends: str, message: str) -> None:
+def test_the_audit_refuses(operators: list[_Operator], quantization: str, io_dtype: str, message: str) -> None:
     with pytest.raises(CandidateError, match=message):
-        audit(operators, SHAPE, Quantization(quantization), ends)
+        audit(operators, SHAPE, Quantization(quantization), io_dtype)

@@ -70,7 +70,7 @@ def test_masked_and_removed_networks_compute_the_same(
 
 
 def test_a_network_with_dropped_blocks_is_pruned_alike() -> None:
-    spec = CompressionSpec(fractions=(0.98,) * 14, dropped_blocks=(1, 2, 3, 4, 7, 8, 9, 10, 11))
+    spec = CompressionSpec(pruning_ratios=(0.98,) * 14, dropped_blocks=(1, 2, 3, 4, 7, 8, 9, 10, 11))
     shape = spec.architecture()
     assert 4 in [block.stride for block in shape.blocks]
     masked = channel_fraction_pruning(random_network(shape), 0.4)
@@ -146,7 +146,7 @@ def test_strongest_takes_the_lower_index_on_a_tie() -> None:
         (1.0, "< 1, got 1.0"),
         (-0.1, ">= 0 and < 1, got -0.1"),
         (float("nan"), "got nan"),
-        ([0.5, 0.5], "one fraction or 3 .*, got 2"),
+        ([0.5, 0.5], "one pruning ratio or 3 .*, got 2"),
         ([0.5, 1.5, 0.5], "got 1.5"),
     ],
 )
@@ -196,7 +196,7 @@ def test_inherit_is_pruning_and_removing_when_no_block_is_dropped() -> None:
     network = build(BASE)
     network.set_weights(BASE_WEIGHTS)
     removed = remove_channel(channel_fraction_pruning(network, shares))
-    inherited = inherit(BASE_WEIGHTS, CompressionSpec(fractions=shares))
+    inherited = inherit(BASE_WEIGHTS, CompressionSpec(pruning_ratios=shares))
     for found, expected in zip(inherited, removed.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
 
@@ -217,7 +217,7 @@ def test_inherited_weights_fit_the_specs_architecture(
 
 def test_behind_a_dropped_block_the_strongest_inputs_are_taken() -> None:
     weights = BASE_WEIGHTS
-    spec = CompressionSpec(fractions=(0.5,) * 14, dropped_blocks=(1, 12))
+    spec = CompressionSpec(pruning_ratios=(0.5,) * 14, dropped_blocks=(1, 12))
     inherited = inherit(weights, spec)
     inputs = strongest(
         weights[5 + 10 * 2 + 5], 32, axis=2

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from paths import ROOT
 
 from compress.architecture import BASE
 from compress.errors import UsageError
-from compress.spec import CompressionSpec, check_fraction, kept_channels
+from compress.spec import CompressionSpec, check_pruning_ratio, kept_channels
 
-fractions = st.floats(0, 1, exclude_max=True)
+ratios = st.floats(0, 1, exclude_max=True)
 
 
 @st.composite
@@ -25,7 +26,7 @@ def specs(draw: st.DrawFn) -> CompressionSpec:
     integer = quantization in ("int8", "qat_int8")
     dropped = tuple(sorted(draw(st.sets(st.integers(0, 12), max_size=12))))
     return CompressionSpec(
-        fractions=tuple(draw(st.lists(fractions, min_size=14, max_size=14))),
+        pruning_ratios=tuple(draw(st.lists(ratios, min_size=14, max_size=14))),
         round_to=draw(st.sampled_from([1, 4, 8, 16])),
         dropped_blocks=dropped,
         stem_stride=draw(st.sampled_from([1, 2, 4])),
@@ -34,7 +35,7 @@ def specs(draw: st.DrawFn) -> CompressionSpec:
         augment=draw(st.booleans()),
         distill_weight=draw(st.floats(0, 1)),
         quantization=quantization,
-        ends=draw(st.sampled_from(["float32", "int8", "uint8"])) if integer else "float32",
+        io_dtype=draw(st.sampled_from(["float32", "int8", "uint8"])) if integer else "float32",
         threads=draw(st.integers(1, 4)),
         parent=draw(st.sampled_from([None, CompressionSpec(epochs=3)])) if not dropped else None,
     )
@@ -67,6 +68,24 @@ def test_every_field_is_part_of_the_key() -> None:
     assert len(keys | {base.key()}) == len(changes) + 1
 
 
+def test_stored_names_and_keys_are_those_of_studies_that_are_there() -> None:
+    spec = CompressionSpec((0.5,) * 14, quantization="int8", io_dtype="uint8")  # type: ignore[arg-type]  # as in JSON
+    stored = spec.to_dict()
+    assert (stored["fractions"], stored["ends"], stored["quantization"]) == ([0.5] * 14, "uint8", "int8")
+    assert spec.key() == "6053e16d5acd9cd0"
+    parent = CompressionSpec((0.7,) * 14, dropped_blocks=(7, 8), stem_stride=2, epochs=2)
+    assert parent.key() == "ed38199754fef8d0"
+    assert replace(parent, parent=parent).key() == "441614e27c9494c6"
+
+
+def test_an_architecture_is_built_once_and_changes_no_equality() -> None:
+    spec, other = CompressionSpec((0.5,) * 14), CompressionSpec((0.5,) * 14)
+    assert spec.architecture() is spec.architecture()
+    assert spec == other and hash(spec) == hash(other)
+    assert spec.to_dict() == other.to_dict()
+    assert replace(spec, stem_stride=2).architecture().stem_stride == 2
+
+
 def test_a_parent_has_as_many_blocks_and_its_epochs_count() -> None:
     child = CompressionSpec(epochs=4, parent=CompressionSpec(epochs=3, parent=CompressionSpec(epochs=2)))
     assert child.all_epochs == 9
@@ -75,10 +94,10 @@ def test_a_parent_has_as_many_blocks_and_its_epochs_count() -> None:
 
 
 def test_equal_numbers_of_other_types_have_the_same_key() -> None:
-    plain = CompressionSpec(fractions=(0.0,) * 14, epochs=3, learning_rate=1.0, dropped_blocks=(2,))
+    plain = CompressionSpec(pruning_ratios=(0.0,) * 14, epochs=3, learning_rate=1.0, dropped_blocks=(2,))
     for zero in (0, -0.0, np.float32(0), False):
         other = CompressionSpec(
-            fractions=[zero] * 14,  # type: ignore[arg-type]  # a list, as JSON has it
+            pruning_ratios=[zero] * 14,  # type: ignore[arg-type]  # a list, as JSON has it
             epochs=np.int64(3),  # type: ignore[arg-type]
             learning_rate=1,
             dropped_blocks=[np.int64(2)],  # type: ignore[arg-type]
@@ -107,7 +126,7 @@ def test_the_key_is_the_same_in_every_process() -> None:
         ({"fractions": (-0.1,) + (0.0,) * 13}, ">= 0 and < 1, got -0.1"),
         ({"fractions": (float("nan"),) * 14}, ">= 0 and < 1, got nan"),
         ({"fractions": (0.5,) * 13}, "must be 14 numbers .*, got 13"),
-        ({"fractions": ("0.5",) * 14}, "fractions must be a number, got '0.5'"),
+        ({"fractions": ("0.5",) * 14}, "pruning_ratios must be a number, got '0.5'"),
         ({"round_to": 0}, "round_to must be >= 1, got 0"),
         ({"epochs": -1}, "epochs must be >= 0, got -1"),
         ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
@@ -124,9 +143,9 @@ def test_the_key_is_the_same_in_every_process() -> None:
         ({"dropped_blocks": (13,)}, r"rising numbers within 0..12, got \[13\]"),
         ({"dropped_blocks": tuple(range(13))}, "all 13 blocks are dropped"),
         ({"quantization": "int4"}, "quantization must be one of float32, .*, got int4"),
-        ({"ends": "int16", "quantization": "int8"}, "ends must be one of float32, int8, uint8, got int16"),
-        ({"ends": "uint8"}, "ends uint8 needs quantization int8 or qat_int8, got float32"),
-        ({"ends": "int8", "quantization": "int16x8"}, "ends int8 needs .*, got int16x8"),
+        ({"ends": "int16", "quantization": "int8"}, "io_dtype must be one of float32, int8, uint8, got int16"),
+        ({"ends": "uint8"}, "io_dtype uint8 needs quantization int8 or qat_int8, got float32"),
+        ({"ends": "int8", "quantization": "int16x8"}, "io_dtype int8 needs .*, got int16x8"),
         ({"parent": {"quantization": "qat_int8"}}, "a parent must be trained in float, got qat_int8"),
         ({"epoch": 3}, "unknown name 'epoch' in a spec; a spec has fractions, .*"),
     ],
@@ -137,7 +156,7 @@ def test_a_bad_value_is_named_with_its_limit(values: dict[str, Any], message: st
 
 
 @pytest.mark.parametrize(
-    ("channels", "fraction", "round_to", "kept"),
+    ("channels", "ratio", "round_to", "kept"),
     [
         (100, 0.29, 1, 71),  # 100 * 0.29 is 28.999999999999996
         (32, 0.05, 1, 31),  # 1.6 channels: the whole ones go
@@ -149,22 +168,22 @@ def test_a_bad_value_is_named_with_its_limit(values: dict[str, Any], message: st
         (1024, 0.9999, 16, 16),
     ],
 )
-def test_kept_channels(channels: int, fraction: float, round_to: int, kept: int) -> None:
-    assert kept_channels(channels, fraction, round_to) == kept
+def test_kept_channels(channels: int, ratio: float, round_to: int, kept: int) -> None:
+    assert kept_channels(channels, ratio, round_to) == kept
 
 
-@given(st.integers(1, 2000), fractions, st.integers(1, 32))
-def test_kept_channels_stay_within_the_layer(channels: int, fraction: float, round_to: int) -> None:
-    kept = kept_channels(channels, fraction, round_to)
+@given(st.integers(1, 2000), ratios, st.integers(1, 32))
+def test_kept_channels_stay_within_the_layer(channels: int, ratio: float, round_to: int) -> None:
+    kept = kept_channels(channels, ratio, round_to)
     assert 1 <= kept <= channels
     assert kept % round_to == 0 or kept == channels
-    assert kept >= channels * (1 - fraction) - 1e-6
+    assert kept >= channels * (1 - ratio) - 1e-6
 
 
-@pytest.mark.parametrize("fraction", [1.0, -1e-9, float("nan"), float("inf")])
-def test_a_fraction_is_at_least_zero_and_below_one(fraction: float) -> None:
+@pytest.mark.parametrize("ratio", [1.0, -1e-9, float("nan"), float("inf")])
+def test_a_pruning_ratio_is_at_least_zero_and_below_one(ratio: float) -> None:
     with pytest.raises(UsageError, match="at least one channel stays"):
-        check_fraction(fraction)
+        check_pruning_ratio(ratio)
 
 
 def test_nothing_pruned_is_the_base() -> None:

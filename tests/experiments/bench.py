@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-MICRO = {"fractions": 0.25, "dropped_blocks": (2, 4, 6, 7, 8, 9, 10, 11, 12), "stem_stride": 2}
+MICRO = {"pruning_ratios": 0.25, "dropped_blocks": (2, 4, 6, 7, 8, 9, 10, 11, 12), "stem_stride": 2}
 """A candidate of about one million MACs."""
 
 
@@ -126,8 +126,8 @@ def training(name: str, spec_values: dict[str, Any], count: int, rounds: int = 3
     from compress.tensorflow_setup import keras
     from compress.training.train import Trainer, TrainPlan
 
-    fractions = (spec_values.get("fractions", 0.0),) * 14
-    architecture = CompressionSpec(**{**spec_values, "fractions": fractions}).architecture()
+    ratios = (spec_values.get("pruning_ratios", 0.0),) * 14
+    architecture = CompressionSpec(**{**spec_values, "pruning_ratios": ratios}).architecture()
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, count)
@@ -155,7 +155,7 @@ def measuring() -> list[Row]:
     from edge.devices.local import LocalDevice
     from edge.measuring.plan import PLANS
 
-    spec = CompressionSpec(**{**MICRO, "fractions": (MICRO["fractions"],) * 14})  # type: ignore[arg-type]  # a mixed dict
+    spec = CompressionSpec(**{**MICRO, "pruning_ratios": (MICRO["pruning_ratios"],) * 14})  # type: ignore[arg-type]  # a mixed dict
     architecture = spec.architecture()
     model = convert(ConversionJob(architecture, build(architecture).get_weights(), Quantization.FLOAT32))
     images = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3), dtype=np.uint8)

@@ -103,7 +103,7 @@ def _line(study: str, trial: Any) -> dict[str, str]:
 def short_fractions(spec: CompressionSpec) -> list[float]:
     """The fractions with few digits that remove the very same channels; 0 for a dropped block."""
     found = []
-    for layer, (width, fraction) in enumerate(zip(WIDTHS, spec.fractions, strict=True)):
+    for layer, (width, fraction) in enumerate(zip(WIDTHS, spec.pruning_ratios, strict=True)):
         gone = 0 if layer - 1 in spec.dropped_blocks else int(width * fraction + 1e-9)
         found.append(math.ceil(gone / width * 10**DIGITS - 1e-9) / 10**DIGITS)  # rounded down, one channel might stay
     return found
@@ -137,7 +137,7 @@ def read(path: Path) -> list[Recorded]:
     return [
         Recorded(
             spec=CompressionSpec(
-                fractions=tuple(map(float, line["fractions"].split(";"))),
+                pruning_ratios=tuple(map(float, line["fractions"].split(";"))),
                 round_to=int(line["round_to"]),
                 dropped_blocks=tuple(map(int, filter(None, line["dropped_blocks"].split(";")))),
                 stem_stride=int(line["stem_stride"]),

@@ -43,7 +43,7 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
 
     def trained(network: Any, epochs: int, rate: float, first_epoch: int) -> Weights:
-        plan = TrainPlan(epochs, rate, shift_pixels=2, distill_weight=spec.distill_weight)
+        plan = TrainPlan(epochs, rate, crop_padding=2, distill_weight=spec.distill_weight)
         trainer = Trainer(
             network, plan, *data.train, seed=seed, flip=True, first_epoch=first_epoch, teacher_logits=teacher
         )

@@ -65,18 +65,19 @@ def train_one(way: str) -> None:
     started = time.monotonic()
     setting = {**FIRST, **WAYS[way]}
     # Stem 16 and blocks of 32, 64 and 96 channels at 8, 8 and 4 pixels: 0.41 M MACs.
-    fractions = [0.0] * 14
+    ratios = [0.0] * 14
     for layer, fraction in ((0, 0.5), (2, 0.75), (3, 0.5), (4, 0.625)):
-        fractions[layer] = fraction
+        ratios[layer] = fraction
     spec = CompressionSpec(
-        fractions=tuple(fractions), dropped_blocks=(0, *range(4, 13)), stem_stride=2, epochs=1
+        pruning_ratios=tuple(ratios), dropped_blocks=(0, *range(4, 13)), stem_stride=2, epochs=1
     )
     data = load("cifar10")
     base = bundled_weights()
     network = build(spec.architecture())
     if setting["inherit"]:
         network.set_weights(inherit(base, spec))
-    plan = TrainPlan(**{key: value for key, value in setting.items() if key != "inherit"})
+    names = {"shift_pixels": "crop_padding"}  # the table's columns stay
+    plan = TrainPlan(**{names.get(key, key): value for key, value in setting.items() if key != "inherit"})
     teacher = logits(base_network(base), data.train[0]) if plan.distill_weight else None
     trainer = Trainer(network, plan, *data.train, seed=0, flip=True, teacher_logits=teacher)
     *_, last = train(trainer, data.validation)

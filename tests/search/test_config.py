@@ -81,7 +81,7 @@ def test_a_grid_measures_whole_test_sets_unless_its_file_names_a_plan(text: str,
         ('road = "fom"\n[measure]\nfinal = "quick"', ["[measure]", "metered, whole, short, final", "got quick"]),
         (
             'road = "fom"\n[[initial]]\npruning_ratios = 1.0',
-            ["[[initial]]", "fraction must be >= 0 and < 1", "got 1.0"],
+            ["[[initial]]", "pruning ratio must be >= 0 and < 1", "got 1.0"],
         ),
         ('road = "fom"\n[[initial]]\npruning_ratios = [0.5, 0.5]', ["[[initial]]", "14 numbers", "got 2"]),
         ('road = "fom"\n[[initial]]\npruning_ratios = nan', ["pruning_ratios", "initial", "nan"]),

@@ -107,7 +107,7 @@ def test_a_file_extends_another_key_by_key(tmp_path: Path) -> None:
     assert (config.budget.trials, config.budget.minutes, config.training.threads) == (7, 5, 1)
     assert (config.space.stem_stride, config.space.epochs) == ([2], (1, 2))
     first, second = config.initial_specs()
-    assert (first.fractions[1], second.fractions[1]) == (0.5, 0.1)
+    assert (first.pruning_ratios[1], second.pruning_ratios[1]) == (0.5, 0.1)
 
 
 def test_the_text_that_is_stored_stands_alone(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from compress.quantization import Quantization
 from compress.spec import PRUNED_LAYERS, CompressionSpec
 
 base = load_weights(ROOT / "compress" / "weights" / "mobilenet_v1_cifar10.npz")
-spec = CompressionSpec(fractions=(0.5,) * PRUNED_LAYERS, stem_stride=2)
+spec = CompressionSpec(pruning_ratios=(0.5,) * PRUNED_LAYERS, stem_stride=2)
 noise = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-for quantization, ends in ((Quantization.FLOAT32, "float32"), (Quantization.INT8, "int8")):
-    model = convert(ConversionJob(spec.architecture(), inherit(base, spec), quantization, ends, noise))
+for quantization, io_dtype in ((Quantization.FLOAT32, "float32"), (Quantization.INT8, "int8")):
+    model = convert(ConversionJob(spec.architecture(), inherit(base, spec), quantization, io_dtype, noise))
     (Path(sys.argv[1]) / f"half-{quantization}.tflite").write_bytes(model)

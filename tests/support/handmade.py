@@ -8,7 +8,7 @@ from search.report.results import Figures, StudyResults, TrialResult
 
 NASTY = "</script><script>alert('ä')</script> & [bold]ms[/bold]"
 SPEC = CompressionSpec(
-    fractions=(0.5,) * 14, dropped_blocks=(7, 8), stem_stride=2, epochs=12, quantization="int8", ends="uint8"
+    pruning_ratios=(0.5,) * 14, dropped_blocks=(7, 8), stem_stride=2, epochs=12, quantization="int8", io_dtype="uint8"
 )
 
 

@@ -22,7 +22,7 @@ from search.storage.study_state import load_study
 HOST = "secret-machine"
 START = datetime(2024, 1, 1, 12)
 MODEL = models.float_model()
-SPEC = CompressionSpec(fractions=(0.5,) * 14, dropped_blocks=(7, 8), stem_stride=2, epochs=12)
+SPEC = CompressionSpec(pruning_ratios=(0.5,) * 14, dropped_blocks=(7, 8), stem_stride=2, epochs=12)
 
 
 def measured(latency_ms: float, model: bytes = MODEL, plan: str = "final") -> Measurement:

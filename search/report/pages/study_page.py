@@ -142,8 +142,8 @@ def _csv_row(trial: TrialResult, trained: Mapping[CompressionSpec, int]) -> dict
     if trial.worker:
         row |= {"worker": trial.worker}
     if trial.spec:
-        spec, fractions = dict(vars(trial.spec)), trial.spec.fractions
-        del spec["fractions"]
+        spec = trial.spec.to_dict()
+        fractions = spec.pop("fractions")
         names = ["fraction_stem", *(f"fraction_{block}" for block in range(len(fractions) - 1))]
         row |= dict(zip(names, fractions, strict=True))
         row |= {**spec, "dropped_blocks": " ".join(map(str, trial.spec.dropped_blocks))}

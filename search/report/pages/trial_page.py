@@ -105,7 +105,7 @@ def _figures(trial: TrialResult) -> str:
 
 def _spec(spec: CompressionSpec) -> list[tuple[str, str]]:
     values = {field.name: getattr(spec, field.name) for field in fields(spec) if field.name != "parent"}
-    values["fractions"] = " ".join(map(significant, spec.fractions))
+    values["pruning_ratios"] = " ".join(map(significant, spec.pruning_ratios))
     values["dropped_blocks"] = " ".join(map(str, spec.dropped_blocks)) or NONE
     rows = [("channels", " ".join(map(str, spec.architecture().widths)))]
     shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}

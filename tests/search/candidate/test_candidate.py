@@ -93,9 +93,9 @@ def test_the_aware_network_begins_with_the_parents_weights(legs: list[_Leg]) -> 
 
 
 def test_what_was_trained_aware_converts_and_passes_the_audit() -> None:
-    spec = replace(AWARE, epochs=1, ends="uint8")
-    model = convert(ConversionJob(spec.architecture(), _tune(spec), spec.quantization, spec.ends))
-    assert audit(read_operators(model), spec.architecture(), spec.quantization, spec.ends)["CONV_2D"] == 3
+    spec = replace(AWARE, epochs=1, io_dtype="uint8")
+    model = convert(ConversionJob(spec.architecture(), _tune(spec), spec.quantization, spec.io_dtype))
+    assert audit(read_operators(model), spec.architecture(), spec.quantization, spec.io_dtype)["CONV_2D"] == 3
 
 
 def test_keras_keeps_nothing_of_the_networks_before(legs: list[_Leg]) -> None:

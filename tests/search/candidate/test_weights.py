@@ -36,8 +36,8 @@ from search.strategy.warm_start import weights_only
 
 DROPPED = tuple(range(3, 13))
 OLDEST = CompressionSpec(dropped_blocks=DROPPED, stem_stride=4, epochs=4)
-PARENT = replace(OLDEST, fractions=(0.1,) * 14, epochs=3, parent=OLDEST)
-CHILD = replace(OLDEST, fractions=(0.2,) * 14, epochs=8, parent=PARENT)
+PARENT = replace(OLDEST, pruning_ratios=(0.1,) * 14, epochs=3, parent=OLDEST)
+CHILD = replace(OLDEST, pruning_ratios=(0.2,) * 14, epochs=8, parent=PARENT)
 THINNER = squares.SMALL.replace("pruning_ratios = 0.0", "pruning_ratios = 0.2")
 
 
@@ -212,7 +212,7 @@ def other_cache(bench: Bench, folder: Path) -> Bench:
 def test_a_candidate_s_nearest_ancestor_is_fetched(tmp_path: Path, clock: Clock) -> None:
     bench = bench_at(tmp_path, 1e9)
     train(bench, PARENT)
-    trials = told(bench, replace(PARENT, quantization="int8", ends="int8")).get_trials()
+    trials = told(bench, replace(PARENT, quantization="int8", io_dtype="int8")).get_trials()
     other = other_cache(bench, tmp_path)
     assert [spec.parent for spec in obtainable(other, trials)] == [OLDEST]
     fetch_weights(other, trials, CHILD)

@@ -12,7 +12,7 @@ from search.report.pages.trial_page import FAILED, FINALISTS, FRONT, worth_readi
 from search.report.results import Phase
 from search.strategy.warm_start import weights_only
 
-PARENT = replace(SPEC, fractions=(0.25,) * 14, epochs=4)
+PARENT = replace(SPEC, pruning_ratios=(0.25,) * 14, epochs=4)
 CHILD = replace(SPEC, parent=weights_only(PARENT))
 
 

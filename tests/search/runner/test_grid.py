@@ -67,7 +67,7 @@ def test_the_unpruned_base_is_one_row_and_more_epochs_go_on_from_fewer(tmp_path:
     specs = [suggest_row(optuna.trial.FixedTrial(row), config, config.grid) for row in rows]  # type: ignore[arg-type]
     assert [spec.all_epochs for spec in specs] == [0, 0, 1, 2]
     assert specs[3].parent == specs[2]
-    assert {len(set(spec.fractions)) for spec in specs} == {1}
+    assert {len(set(spec.pruning_ratios)) for spec in specs} == {1}
     rate = config.training.learning_rate
     assert [spec.learning_rate for spec in specs[2:]] == [rate, pytest.approx(rate / 2)]  # halfway down the cosine
 

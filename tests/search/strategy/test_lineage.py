@@ -25,24 +25,24 @@ SPEC = CompressionSpec((0.5, 0.0, 0.75, 0.5, 0.625, *(0.0,) * 9), dropped_blocks
 
 def thinner(share: float) -> CompressionSpec:
     """SPEC with fewer channels in its last block."""
-    return replace(SPEC, fractions=(*SPEC.fractions[:4], share, *(0.0,) * 9))
+    return replace(SPEC, pruning_ratios=(*SPEC.pruning_ratios[:4], share, *(0.0,) * 9))
 
 
 def test_the_nearest_trained_candidate_is_the_parent() -> None:
     near, far, deeper = thinner(0.7), thinner(0.9), replace(SPEC, dropped_blocks=DROPPED[1:])
-    child = descend(thinner(0.75), [far, replace(near, quantization="int8", ends="int8"), deeper])
+    child = descend(thinner(0.75), [far, replace(near, quantization="int8", io_dtype="int8"), deeper])
     assert child == replace(thinner(0.75), parent=near)  # its training, whatever format it was converted to
     assert child.all_epochs == 8
     assert descend(SPEC, [deeper]) == SPEC  # another depth: from the base
-    thin = replace(SPEC, fractions=(0.95,) * 14)
+    thin = replace(SPEC, pruning_ratios=(0.95,) * 14)
     assert distance(thin.architecture(), SPEC.architecture()) > FARTHEST
     assert descend(thin, [SPEC]).parent is None
 
 
 def test_the_same_architecture_needs_no_training_again() -> None:
     trained = replace(SPEC, parent=thinner(0.5))
-    asked = replace(SPEC, quantization="int8", ends="int8", epochs=8)
-    assert descend(asked, [trained]) == replace(trained, quantization="int8", ends="int8")
+    asked = replace(SPEC, quantization="int8", io_dtype="int8", epochs=8)
+    assert descend(asked, [trained]) == replace(trained, quantization="int8", io_dtype="int8")
     assert descend(asked, [SPEC, trained]).all_epochs == 8  # the longer trained of the two
     longer = replace(SPEC, epochs=9)
     assert descend(longer, [trained]) == replace(longer, parent=trained)  # not for long enough: it goes on from there
@@ -75,7 +75,7 @@ def asked_of(study: optuna.Study, origin: int, quantization: str | None = None) 
 
 
 def test_a_finalist_learns_in_float_and_its_aware_twin_begins_where_that_ended() -> None:
-    origin = replace(SPEC, parent=thinner(0.5), quantization="int8", ends="int8", threads=2)
+    origin = replace(SPEC, parent=thinner(0.5), quantization="int8", io_dtype="int8", threads=2)
     study = study_of(trial(origin, 1.0, 0.0))
     first, float32, aware = (asked_of(study, 0, name) for name in (None, "float32", "qat_int8"))
     assert first == replace(origin, epochs=40, parent=weights_only(origin))
@@ -85,7 +85,7 @@ def test_a_finalist_learns_in_float_and_its_aware_twin_begins_where_that_ended()
 
 
 def test_a_finalist_that_was_aware_from_the_beginning_is_trained_as_a_whole() -> None:
-    origin = replace(SPEC, quantization="qat_int8", ends="int8")
+    origin = replace(SPEC, quantization="qat_int8", io_dtype="int8")
     assert asked_of(study_of(trial(origin, 1.0, 0.0)), 0) == replace(origin, epochs=40)
 
 
@@ -119,12 +119,13 @@ def test_a_proposal_is_new_and_within_the_space(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_fraction_of_one_value_leaves_depth_and_stride_to_change(seed: int) -> None:
     space = SPACE.model_copy(update={"pruning_ratio": (0.5, 0.5)})
-    known = replace(SPEC, fractions=tuple(0.0 if layer - 1 in DROPPED else 0.5 for layer in range(14)))
+    known = replace(SPEC, pruning_ratios=tuple(0.0 if layer - 1 in DROPPED else 0.5 for layer in range(14)))
     study, rng = study_of(trial(known, 1.0, -1.0)), np.random.default_rng(seed)
     while not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
         propose(study, CONFIG.model_copy(update={"space": space}), rng)
     asked = suggest(study.ask(), space, 0.05)
-    assert asked.kept_blocks and {asked.fractions[0], *(asked.fractions[n + 1] for n in asked.kept_blocks)} == {0.5}
+    ratios = {asked.pruning_ratios[0], *(asked.pruning_ratios[n + 1] for n in asked.kept_blocks)}
+    assert asked.kept_blocks and ratios == {0.5}
 
 
 def test_mutations_reach_every_kind_of_change() -> None:

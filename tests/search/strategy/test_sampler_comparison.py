@@ -20,12 +20,12 @@ from search.config import StudyConfig, load_config
 from search.storage.study_state import open_storage
 
 ODD = CompressionSpec(
-    fractions=(17 / 32, 0.123456, *(0.71828,) * 12),
+    pruning_ratios=(17 / 32, 0.123456, *(0.71828,) * 12),
     dropped_blocks=(2, 4, 5, 6, 7, 8, 9, 10, 11, 12),
     stem_stride=2,
     epochs=4,
     quantization="int8",
-    ends="int8",
+    io_dtype="int8",
 )
 
 
@@ -47,7 +47,8 @@ def table() -> list[Recorded]:
     """Thirty candidates: their speed follows from the arithmetic, their accuracy from it and the epochs."""
     recorded = []
     for fraction, epochs, quantization in product((0.1, 0.3, 0.5, 0.7, 0.85), (4, 12, 44), ("int8", "float32")):
-        spec = replace(ODD, fractions=(fraction,) * 14, epochs=epochs, quantization=quantization, ends="float32")
+        ratios = (fraction,) * 14
+        spec = replace(ODD, pruning_ratios=ratios, epochs=epochs, quantization=quantization, io_dtype="float32")
         macs = spec.architecture().macs
         latency_ms = 1e-3 + macs / (4e7 if quantization == "int8" else 2e7)
         recorded.append(Recorded(spec, latency_ms, 100 - 900 * macs**-0.2 * epochs**-0.15))
@@ -57,7 +58,7 @@ def table() -> list[Recorded]:
 def test_the_collector_keeps_architectures_and_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     study = optuna.create_study(study_name="latency", storage=storage)
-    child = replace(ODD, parent=replace(ODD, quantization="float32", ends="float32"))
+    child = replace(ODD, parent=replace(ODD, quantization="float32", io_dtype="float32"))
     for spec, accuracy, about in (
         (ODD, 65.125, {"candidate": {"accuracy_percent": 65.125}}),
         (child, None, {}),
@@ -98,7 +99,7 @@ def test_a_trial_that_is_read_again_replaces_its_line() -> None:
 
 def test_the_surrogate_rises_with_arithmetic_and_epochs(table: list[Recorded]) -> None:
     plain, cautious = Surrogate(table, ["int8", "float32"]), Surrogate(table, ["int8", "float32"], 1.0)
-    specs = [replace(ODD, fractions=(fraction,) * 14) for fraction in (0.8, 0.6, 0.4, 0.2)]
+    specs = [replace(ODD, pruning_ratios=(fraction,) * 14) for fraction in (0.8, 0.6, 0.4, 0.2)]
     latencies = [plain.latency_ms(spec) for spec in specs]
     accuracies = [plain.accuracy_percent(spec) for spec in specs]
     assert latencies == sorted(latencies) and accuracies == sorted(accuracies)
@@ -106,7 +107,7 @@ def test_the_surrogate_rises_with_arithmetic_and_epochs(table: list[Recorded]) -
     assert plain.latency_ms(specs[0]) == pytest.approx(1e-3 + specs[0].architecture().macs / 4e7, rel=0.25)
     quality = plain.quality()
     assert quality["latency rank correlation"] > 0.95 and quality["accuracy rank correlation"] > 0.95
-    far = CompressionSpec(fractions=(0.5,) * 14, stem_stride=4, quantization="int8")
+    far = CompressionSpec(pruning_ratios=(0.5,) * 14, stem_stride=4, quantization="int8")
     assert cautious.accuracy_percent(far) < plain.accuracy_percent(far)
     assert cautious.latency_ms(far) > plain.latency_ms(far)
 

@@ -40,7 +40,7 @@ def specs(draw: st.DrawFn, space: Space) -> CompressionSpec:
     dropped = draw(st.sets(st.integers(0, 12), max_size=12)) if space.drop_blocks else set()
     quantization = draw(st.sampled_from(space.quantization))
     return CompressionSpec(
-        fractions=tuple(0.0 if n - 1 in dropped else fraction for n, fraction in enumerate(fractions)),
+        pruning_ratios=tuple(0.0 if n - 1 in dropped else fraction for n, fraction in enumerate(fractions)),
         round_to=draw(st.sampled_from(space.round_to)),
         dropped_blocks=tuple(sorted(dropped)),
         stem_stride=draw(st.sampled_from(space.stem_stride)),
@@ -48,7 +48,7 @@ def specs(draw: st.DrawFn, space: Space) -> CompressionSpec:
         learning_rate=RATE,
         distill_weight=draw(st.integers(*(round(end * 10) for end in space.distill_weight))) / 10,
         quantization=quantization,
-        ends=space.io_dtype if quantization in ("int8", "qat_int8") else "float32",
+        io_dtype=space.io_dtype if quantization in ("int8", "qat_int8") else "float32",
         threads=draw(st.sampled_from(space.threads)),
     )
 
@@ -71,7 +71,7 @@ def test_whatever_a_sampler_chooses_is_a_specification_of_the_space(space: Space
         trial = study.ask()
         spec = suggest(trial, space, RATE)
         assert params(spec, space).keys() == trial.params.keys()
-        kept = [spec.fractions[0], *(spec.fractions[block + 1] for block in spec.kept_blocks)]
+        kept = [spec.pruning_ratios[0], *(spec.pruning_ratios[block + 1] for block in spec.kept_blocks)]
         assert all(low <= fraction <= high for fraction in kept)
         assert suggest(optuna.trial.FixedTrial(params(spec, space)), space, RATE) == spec  # type: ignore[arg-type]
 
@@ -93,7 +93,7 @@ def test_stored_studies_replay_to_the_last_bit(low_high: tuple[float, float]) ->
     stored = optuna.distributions.FloatDistribution(low, high + max(high - low, 0.1))
     assert trial.distributions["prune_block0"] == stored
     values = [trial.params[f"prune_block{block}"] for block in range(13)]
-    assert spec.fractions[1:] == tuple(value if value <= high else 0.0 for value in values)
+    assert spec.pruning_ratios[1:] == tuple(value if value <= high else 0.0 for value in values)
 
 
 def test_dropping_every_block_is_refused() -> None:
@@ -104,21 +104,21 @@ def test_dropping_every_block_is_refused() -> None:
         asked_spec(trial, StudyConfig(name="test", road="latency", space=WIDE))  # type: ignore[arg-type]
 
 
-FITS = CompressionSpec(fractions=(0.2,) * 14, stem_stride=2, epochs=3, quantization="int8", ends="int8")
+FITS = CompressionSpec(pruning_ratios=(0.2,) * 14, stem_stride=2, epochs=3, quantization="int8", io_dtype="int8")
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         (
-            {"fractions": (0.2,) * 13 + (0.35,)},
+            {"pruning_ratios": (0.2,) * 13 + (0.35,)},
             "pruning ratio 0.35 is outside the space's 0.1..0.3; widen pruning_ratio",
         ),
-        ({"fractions": (0.05,) + (0.2,) * 13}, "pruning ratio 0.05 is outside"),
+        ({"pruning_ratios": (0.05,) + (0.2,) * 13}, "pruning ratio 0.05 is outside"),
         ({"epochs": 4}, "epochs 4 is outside 3..3; widen epochs"),
         ({"distill_weight": 0.5}, "distill_weight 0.5 is outside 0.0..0.0; widen distill_weight"),
         ({"stem_stride": 1}, r"stem_stride 1 is not among \[2\]; add it to stem_stride"),
-        ({"quantization": "float32", "ends": "float32"}, "quantization float32 is not among"),
+        ({"quantization": "float32", "io_dtype": "float32"}, "quantization float32 is not among"),
         ({"round_to": 4}, "round_to 4 is not among"),
         ({"threads": 2}, "threads 2 is not among"),
     ],
