@@ -9,7 +9,7 @@ from edge.errors import EXIT_FAULT
 from search.cli.console import make_console
 from search.cli.errors import fail
 from search.cli.options import Artifacts, Base, Data, Device, Meter, Runs, Storage, Study, Test, by_name
-from search.report.formatting import counted
+from search.report.formatting import pluralize
 
 if TYPE_CHECKING:
     from compress.datasets.dataset import Dataset
@@ -40,7 +40,7 @@ def table(
     for line in found.left_out:
         console.print(line, soft_wrap=True)
     if found.missing:
-        missing = f"{counted(len(found.missing), 'row')} missing, the first: {found.missing[0]}"
+        missing = f"{pluralize(len(found.missing), 'row')} missing, the first: {found.missing[0]}"
         console.print(f"{missing}; continue with `thrones run {study}`", soft_wrap=True)
     for path in grid_table.write_tables(out or config.folder, found, study.name):
         console.print(f"wrote {path}", soft_wrap=True)
@@ -82,32 +82,33 @@ def replay(
     `thrones submit m3` finds them.
     """
     from search.candidate.resolve_dataset import find
-    from search.submission.winner import find_source
+    from search.submission.winner import find_winner
 
-    source = find_source(
+    winner = find_winner(
         study, runs, trial, device=device, meter=meter, storage=storage, artifacts=artifacts, base=base
     )
-    config = source.config
+    config = winner.config
     images = find(config.data, data, test)
     console = make_console()
-    console.print(f"Replay of {source.where}, road {config.road}, on {images}", soft_wrap=True)
+    console.print(f"Replay of {winner.where}, road {config.road}, on {images}", soft_wrap=True)
     from search.progress import Progress
     from search.storage.study_state import Lock
 
     with Lock(config.folder) as lock, Progress(console, 0) as progress:
         lock.alone()
-        from search.submission import reproduce
+        from search.submission import reproduction
+        from search.submission.reproduce import reproduce
         from search.submission.tables.render import table3_terminal
 
-        found = reproduce.replay(source, images.data, progress, plan_name=plan, runs=times, rebuild=rebuild)
-        folder = config.folder / reproduce.FOLDER
-        reproduce.write_replay(folder, source, found)
-    console.print(table3_terminal(f"Table 3 ({config.name})", reproduce.table3(found)))
+        found = reproduce(winner, images.data, progress, plan_name=plan, runs=times, rebuild=rebuild)
+        folder = config.folder / reproduction.FOLDER
+        reproduction.write_reproduction(folder, winner, found)
+    console.print(table3_terminal(f"Table 3 ({config.name})", reproduction.table3(found)))
     if found.differing:
         console.print(f"{len(found.differing)} images that host and device label differently:")
         for each in found.differing:
             console.print(f"  image {each.image}: label {each.label}, host {each.host}, device {each.device}")
-    for line in reproduce.warnings(found):
+    for line in reproduction.warnings(found):
         console.print(f"warning: {line}", soft_wrap=True)
     console.print(f"wrote {folder}; next: thrones submit m3 --road {config.name}", soft_wrap=True)
 

@@ -1,7 +1,7 @@
 """A study and its trials in words, as the notes of optuna-dashboard: Markdown, kept in the study's storage."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 import optuna
 
@@ -9,7 +9,7 @@ from compress.architecture import Architecture
 from compress.spec import CompressionSpec
 from edge.measuring.measurement import Measurement
 from search.report import comparison, tables
-from search.report.formatting import counted, marked, percent, significant
+from search.report.formatting import markdown_table, marked, percent, pluralize, significant
 from search.report.pages.trial_page import first_trained
 from search.report.results import StudyResults, TrialResult
 from search.strategy.warm_start import weights_only
@@ -32,7 +32,8 @@ def trial_note(results: StudyResults, trial: TrialResult, trained: Mapping[Compr
     if trial.spec is not None and trial.architecture is not None:
         layers = [layer for layer in tables.layers_of(trial, results.base_architecture) if layer.after is not None]
         parts += ["#### Candidate", _candidate(trial, trial.spec, trial.architecture)]
-        parts += [_origin(trial, trial.spec, trained), _table(tables.LAYER_COLUMNS, map(tables.layer_cells, layers))]
+        parts.append(_origin(trial, trial.spec, trained))
+        parts.append(markdown_table(tables.LAYER_COLUMNS, map(tables.layer_cells, layers)))
     figures = trial.figures
     if figures is not None:
         shown = [(metric, metric.get(figures)) for metric in comparison.METRICS]
@@ -41,7 +42,7 @@ def trial_note(results: StudyResults, trial: TrialResult, trained: Mapping[Compr
             for metric, value in shown
             if value is not None
         ]
-        parts += [f"#### Measured, plan {figures.plan}", _table(("figure", "value"), rows)]
+        parts += [f"#### Measured, plan {figures.plan}", markdown_table(("figure", "value"), rows)]
     elif trial.measurement_json:
         untrained = Measurement.from_json(trial.measurement_json)
         measured = f"{significant(untrained.latency_ms)} ms"
@@ -65,7 +66,7 @@ def study_note(results: StudyResults) -> str:
     )
     parts = [f"**{_text(comparison.verdict(results))}**" if results.best else "**No candidate has met the rule yet.**"]
     if results.best or results.base:
-        parts += [_table(comparison.comparison_columns(results), rows), *comparison.footnote(rows)]
+        parts += [markdown_table(comparison.comparison_columns(results), rows), *comparison.footnote(rows)]
     parts += ["\n".join(f"- **{name}**: {_text(fact)}" for name, fact in facts)]
     return "\n\n".join([*parts, "#### How to read these pages", HOW_TO_READ])
 
@@ -116,7 +117,7 @@ def _candidate(trial: TrialResult, spec: CompressionSpec, found: Architecture) -
     ends = f" with {spec.io_dtype} in- and outputs" if len(spec.quantization.io_dtypes) > 1 else ""
     size = f", {trial.figures.model_bytes:,} bytes" if trial.figures else ""
     return (
-        f"{len(found.blocks)} of 13 blocks{gone}, {spec.quantization}{ends}, {counted(spec.threads, 'thread')}: "
+        f"{len(found.blocks)} of 13 blocks{gone}, {spec.quantization}{ends}, {pluralize(spec.threads, 'thread')}: "
         f"{found.macs:,} MACs, {found.parameters:,} parameters{size}."
     )
 
@@ -130,14 +131,9 @@ def _origin(trial: TrialResult, spec: CompressionSpec, trained: Mapping[Compress
     whose = "the base" if spec.parent is None else "another study's candidate" if parent is None else f"trial {parent}"
     finalist = "" if trial.finalist_of is None else f"A finalist: trial {trial.finalist_of}, trained on. "
     given_up = "" if trial.curve else " planned"
-    return f"{finalist}{counted(spec.epochs, 'epoch')}{given_up}, beginning with the weights of {whose}."
+    return f"{finalist}{pluralize(spec.epochs, 'epoch')}{given_up}, beginning with the weights of {whose}."
 
 
 def _text(text: str) -> str:
     """Any text as Markdown that shows that very text, on one line."""
     return re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = (columns, ["---"] * len(columns), *rows)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,6 +1,7 @@
-"""Numbers as the terminal and the page show them, in one way."""
+"""Format numbers, plurals and Markdown tables in one way for terminal, pages and files."""
 
 import math
+from collections.abc import Collection, Iterable, Sequence
 
 NONE = "–"
 
@@ -20,9 +21,11 @@ def percent(value: float) -> str:
     return f"{value:.2f}"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: "1 epoch", "3 epochs"."""
-    return f"{number} {noun}{'s' * (number != 1)}"
+def pluralize(number: int, noun: str, plural: str = "") -> str:
+    """Return a number of things: "1 epoch", "3 epochs". `plural` is for nouns that take more than an s."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {plural or noun + 's'}"
 
 
 def lasting(seconds: float) -> str:
@@ -42,3 +45,14 @@ def times(base: float | None, best: float | None, better: str, worse: str) -> st
     if f"{base:.2e}" == f"{best:.2e}":
         return "the same"
     return f"{significant(max(base, best) / min(base, best))} x {better if best < base else worse}"
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> str:
+    """Return a Markdown table. `right`: the columns that are aligned to the right."""
+
+    def line(cells: Iterable[str]) -> str:
+        escaped = (cell.replace("|", r"\|").replace("\n", " ") for cell in cells)
+        return f"| {' | '.join(escaped)} |"
+
+    alignment = ("---:" if column in right else "---" for column in range(len(heads)))
+    return "\n".join([line(heads), line(alignment), *map(line, rows)])

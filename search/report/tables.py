@@ -13,7 +13,7 @@ from rich.text import Text
 from compress.architecture import Architecture
 from search.report.comparison import ROADS, comparison_columns, comparison_rows, footnote, published_fom, verdict
 from search.report.early_stopping_savings import savings
-from search.report.formatting import NONE, lasting, marked, percent, significant
+from search.report.formatting import NONE, lasting, marked, percent, pluralize, significant
 from search.report.results import Figures, StudyResults, TrialResult
 from search.strategy.early_stopping import holding_probability
 
@@ -50,8 +50,8 @@ def counts(results: StudyResults) -> str:
     if by_state["COMPLETE"]:
         feasible = sum(trial.feasible for trial in results.trials if trial.state == "COMPLETE")
         words[0] += f" ({feasible} accurate enough)"
-    total = len(results.trials)
-    return f"{total} trial{'s' * (total != 1)}{': ' * bool(words)}{', '.join(words)}"
+    total = pluralize(len(results.trials), "trial")
+    return f"{total}: {', '.join(words)}" if words else total
 
 
 def rule(results: StudyResults) -> str:

@@ -12,7 +12,7 @@ from compress.spec import CompressionSpec
 from edge.measuring.measurement import Measurement, Window
 from search.report import tables
 from search.report.comparison import METRICS
-from search.report.formatting import NONE, counted, marked, percent, significant
+from search.report.formatting import NONE, marked, percent, pluralize, significant
 from search.report.pages.html import table_html, write_whole
 from search.report.results import StudyResults, TrialResult
 from search.storage.study_state import INTERRUPTED
@@ -129,7 +129,7 @@ def _ancestry(trial: TrialResult, trained: Mapping[CompressionSpec, int], links:
     while spec is not None:
         number = trained.get(weights_only(spec), trial.number if spec == trial.spec else None)
         name = "this trial" if number == trial.number else "another study's" if number is None else f"trial {number}"
-        rows.append((name, counted(spec.epochs, "epoch"), " ".join(map(str, spec.architecture().widths))))
+        rows.append((name, pluralize(spec.epochs, "epoch"), " ".join(map(str, spec.architecture().widths))))
         spec = spec.parent
     rows.append(("the base", NONE, "the strongest channels of the unpruned network"))
     return table_html(("trained in", "for", "channels"), rows, links=links)
@@ -160,7 +160,7 @@ def _curve(curve: Sequence[float], required_percent: float) -> str:
         f'<svg viewBox="0 0 {CURVE_WIDTH} {CURVE_HEIGHT}" role="img" aria-label="validation accuracy by epoch">'
         f'<line class="required" x1="60" x2="{CURVE_WIDTH - 10}" y1="{required:.1f}" y2="{required:.1f}"/>'
         f'<polyline points="{line}"/>{dots}{text}</svg>'
-        f'<p class="soft">Validation accuracy after each of {counted(len(curve), "epoch")}: '
+        f'<p class="soft">Validation accuracy after each of {pluralize(len(curve), "epoch")}: '
         f"{escape(', '.join(f'{value:.2f}' for value in curve))} %. Dashed: what the search requires.</p>"
     )
 
@@ -197,7 +197,7 @@ def _measurement(measurement: Measurement) -> str:
     attempts = [*((f"{n}, rejected", a.windows) for n, a in enumerate(m.rejected, 1)), ("believed", m.windows)]
     rows = [_window(name, window) for name, windows in attempts for window in windows]
     raw = table_html(WINDOW_COLUMNS, rows, range(1, len(WINDOW_COLUMNS)))
-    summary = f"<summary>{counted(len(rows), 'window')}, raw</summary>"
+    summary = f"<summary>{pluralize(len(rows), 'window')}, raw</summary>"
     return f"{table_html((), facts, kind='facts')}<details>{summary}{raw}</details>"
 
 
