@@ -13,8 +13,8 @@ from compress.quantization import Quantization
 from compress.spec import PRUNED_LAYERS, CompressionSpec
 from edge.measuring.measurement import Measurement
 from search.config import StudyConfig, load_config, overlaid
-from search.report.export import nameless
-from search.report.formatting import counted
+from search.report.anonymize import anonymize_measurement
+from search.report.formatting import pluralize
 from search.storage.open import is_there, shown, storage_url
 from search.storage.study_state import load_study
 from search.strategy.search_space import grid_params, row_of, stands
@@ -74,7 +74,7 @@ def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTab
     rows, measurements, others = _whole(study, config)
     if not rows:
         raise UsageError(f"{shown(storage_url(config))} has no whole row yet; go on with `thrones run {config.name}`")
-    left_out = [f"{counted(others, 'row')} of an earlier grid, or twice there: not shown"] * (others > 0)
+    left_out = [f"{pluralize(others, 'row')} of an earlier grid, or twice there: not shown"] * (others > 0)
     float_rows = [row for row in rows if row.quantization == Quantization.FLOAT32] if milestone == "m2" else []
     if milestone == "m2" and first is not None and is_there(first):
         other = load_study(first)
@@ -86,7 +86,7 @@ def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTab
             float_rows += [row for row in _whole(other, first)[0] if row.key not in there]
     wanted = grid_params(config.grid) if config.grid else []
     missing = [
-        f"fraction {row['fraction']:g} with {counted(row['epochs'], 'epoch')}, {row['quantization']}"
+        f"fraction {row['fraction']:g} with {pluralize(row['epochs'], 'epoch')}, {row['quantization']}"
         for row in wanted
         if (row["fraction"], row["epochs"], row["quantization"]) not in measurements
     ]
@@ -127,7 +127,7 @@ def to_json(rows: Sequence[Row], measured: Mapping[Key, Measurement]) -> str:
             "epochs": row.epochs,
             "quantization": row.quantization,
             "test_accuracy_percent": row.test_accuracy_percent,
-            "measurement": json.loads(nameless(measured[row.key]).to_json()),
+            "measurement": json.loads(anonymize_measurement(measured[row.key]).to_json()),
         }
         for row in rows
     ]

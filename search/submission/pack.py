@@ -1,4 +1,4 @@
-"""The zips that a team hands in: put together from what was measured, checked, and only then written."""
+"""Put together the zips that a team hands in, from measured results."""
 
 import io
 import re
@@ -11,17 +11,18 @@ from pathlib import Path
 import search
 from compress.errors import UsageError
 from search.config import StudyConfig
-from search.report.formatting import counted
+from search.report.formatting import pluralize
 from search.study_file import self_contained_text
 from search.submission.grid_table import first_of, read_table, write_tables
-from search.submission.reproduce import FOLDER, LEAST_RUNS, Replay, table3
+from search.submission.reproduction import FOLDER, MIN_RUNS, Reproduction, table3
 from search.submission.slides.deck import write_table3_slide
 from search.submission.video import check_video
 
-Content = dict[str, bytes]
-PACKAGES = ("edge", "compress", "search")
-REPLAY_FILES = ("model.tflite", "spec.json", "table3.md", "results.csv", "results.json")
-"""What `thrones replay` leaves, beside the study file."""
+Files = dict[str, bytes]
+"""Contents by file name."""
+PACKAGES = ("compress", "edge", "search")
+REPRODUCTION_FILES = ("model.tflite", "spec.json", "table3.md", "results.csv", "results.json")
+"""The files that `thrones replay` writes, beside the study file."""
 PROJECT = """[build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
@@ -33,82 +34,113 @@ dependencies = {dependencies}
 [project.scripts]
 thrones = "search.cli.app:main"
 [tool.setuptools.packages.find]
-include = ["edge*", "compress*", "search*"]
+include = ["compress*", "edge*", "search*"]
 [tool.setuptools.package-data]
 compress = ["weights/*"]
 search = ["report/pages/*.html", "runner/models/*.tflite"]
 """
+"""The pyproject.toml of a submission that is packed without git; a test compares it with the repository's."""
 
 
-def table_content(path: Path, config: StudyConfig, team: str, members: str, video: Path | None) -> Content:
-    """What M1_<team>.zip or M2_<team>.zip holds. Raises UsageError for rows that are missing, and as `check_video`."""
+def table_files(path: Path, config: StudyConfig, team: str, members: str, video: Path | None) -> Files:
+    """Return the files of M1_<team>.zip or M2_<team>.zip.
+
+    Args:
+        path: The study file.
+        config: The study's configuration.
+        team: The team as it is written in file names and on slides.
+        members: The team's members, for the slides.
+        video: The video to pack, if any.
+
+    Raises:
+        UsageError: Rows are missing, or the video is refused by `check_video`.
+    """
     table = read_table(config, first_of(config, path))
     if table.missing:
-        what = f"{counted(len(table.missing), 'row')} missing, the first: {table.missing[0]}"
-        raise UsageError(f"{what}; go on with `thrones run {path}`")
-    if table.milestone != f"m{path.stem[-1:]}" and path.stem in ("m1", "m2"):
+        missing = f"{pluralize(len(table.missing), 'row')} missing, the first: {table.missing[0]}"
+        raise UsageError(f"{missing}; continue with `thrones run {path}`")
+    if path.stem in ("m1", "m2") and table.milestone != path.stem:
         raise UsageError(f"{path} holds the grid of {table.milestone}: its quantization is not that of {path.stem}")
     name = table.milestone.upper()
     with tempfile.TemporaryDirectory(prefix="thrones-") as temporary:
         written = write_tables(Path(temporary), table, path.name, team, members)
-        content = {file.name: file.read_bytes() for file in written}
-    content[f"{name}_{team}.pptx"] = content.pop(f"{name}.pptx")
-    content[path.name] = beside(config, self_contained_text(path)).encode()
+        files = {file.name: file.read_bytes() for file in written}
+    files[f"{name}_{team}.pptx"] = files.pop(f"{name}.pptx")
+    files[path.name] = with_relative_base(config, self_contained_text(path)).encode()
     if video is not None:
         check_video(video)
-        content[f"{name}_{team}{video.suffix.lower()}"] = video.read_bytes()
+        files[f"{name}_{team}{video.suffix.lower()}"] = video.read_bytes()
     steps = (f"thrones run {path.name}", f"thrones table {path.name}")
-    return {**content, "REPRODUCE.md": reproduce(f"{name}, team {team}", steps), **base_of(config), **code()}
+    files["REPRODUCE.md"] = instructions(f"{name}, team {team}", steps)
+    return {**files, **base_files(config), **code_files()}
 
 
-def winner_content(path: Path, config: StudyConfig, team: str, members: str) -> Content:
-    """What M3_<team>.zip holds: what `thrones replay` left, the slide and the code.
+def winner_files(path: Path, config: StudyConfig, team: str, members: str) -> Files:
+    """Return the files of M3_<team>.zip: those of `thrones replay`, the slide and the code.
 
-    Raises UsageError when there was no replay, or one that the rules do not allow, or a part of it is missing.
+    Raises UsageError when there was no reproduction, when it does not meet the competition's rules, and when one of
+    its files is missing.
     """
+    files = _reproduction_files(path, config)
+    found = Reproduction.from_json(files["results.json"].decode(errors="replace"))
+    _check_rules(found)
+    files[f"M3_{team}.pptx"] = _table3_slide(found, len(files["model.tflite"]), team, members)
+    measure = "thrones measure model.tflite --plan final"
+    if found.data == "cifar10":
+        measure = "thrones measure model.tflite --images cifar10 --plan final"
+    files["REPRODUCE.md"] = instructions(f"M3, team {team}, road {found.road}", (measure, "thrones replay ."))
+    return {**files, **base_files(config), **code_files()}
+
+
+def _reproduction_files(path: Path, config: StudyConfig) -> Files:
     folder = config.folder / FOLDER
-    files = [*REPLAY_FILES, f"{config.name}.toml"]
-    missing = [name for name in files if not (folder / name).is_file()]
+    study_file = f"{config.name}.toml"
+    names = [*REPRODUCTION_FILES, study_file]
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise UsageError(f"{folder}/{missing[0]} is missing; `thrones replay {path}` measures as the rules ask")
-    content = {name: (folder / name).read_bytes() for name in files}
-    content[files[-1]] = beside(config, content[files[-1]].decode(errors="replace")).encode()
-    found = Replay.from_json(content["results.json"].decode(errors="replace"))
+    files = {name: (folder / name).read_bytes() for name in names}
+    files[study_file] = with_relative_base(config, files[study_file].decode(errors="replace")).encode()
+    return files
+
+
+def _check_rules(found: Reproduction) -> None:
+    """Raise UsageError where the competition's rules do not allow the runs."""
     plan = found.runs[0].plan
-    if len(found.runs) < LEAST_RUNS:
-        done = counted(len(found.runs), "run")
-        raise UsageError(f"the replay has {done} over the test set, the rules ask for {LEAST_RUNS}; replay again")
+    if len(found.runs) < MIN_RUNS:
+        runs = pluralize(len(found.runs), "run")
+        raise UsageError(f"the replay has {runs} over the test set, the rules ask for {MIN_RUNS}; replay again")
     if plan.passes < 1:
         raise UsageError(f"the replay's plan {plan.name} makes no pass over the test set; replay with --plan final")
-    table, environment = table3(found), found.runs[0].environment
+
+
+def _table3_slide(found: Reproduction, model_bytes: int, team: str, members: str) -> bytes:
+    environment = found.runs[0].environment
     facts = (
         f"Device: {environment.cpu}, {environment.os}; meter: {found.runs[0].meter}",
-        f"Model: {len(content['model.tflite']):,} bytes, sha256 {found.sha256[:16]}...",
+        f"Model: {model_bytes:,} bytes, sha256 {found.sha256[:16]}...",
     )
     with tempfile.TemporaryDirectory(prefix="thrones-") as temporary:
         slide = Path(temporary) / "slide.pptx"
-        write_table3_slide(slide, table, team, members, facts)
-        content[f"M3_{team}.pptx"] = slide.read_bytes()
-    steps = ("thrones measure model.tflite --images cifar10 --plan final", "thrones replay .")
-    if found.data != "cifar10":
-        steps = ("thrones measure model.tflite --plan final", steps[1])
-    title = f"M3, team {team}, road {found.road}"
-    return {**content, "REPRODUCE.md": reproduce(title, steps), **base_of(config), **code()}
+        write_table3_slide(slide, table3(found), team, members, facts)
+        return slide.read_bytes()
 
 
-def beside(config: StudyConfig, text: str) -> str:
-    """The study file's text as it is packed: the team's own base lies beside it."""
+def with_relative_base(config: StudyConfig, text: str) -> str:
+    """Return the study file's text as it is packed: it names the team's own base without a folder."""
     if config.base is None:
         return text
     line = f'base = "{Path(config.base).name}"'
     named = re.compile(r"^base\s*=.*$", re.MULTILINE)
-    return named.sub(line, text, count=1) if named.search(text) else f"{line}\n{text}"
+    if named.search(text):
+        return named.sub(line, text, count=1)
+    return f"{line}\n{text}"
 
 
-def base_of(config: StudyConfig) -> Content:
-    """The team's own base, where the study file names one, under that name: the commands of REPRODUCE.md begin with it.
+def base_files(config: StudyConfig) -> Files:
+    """Return the team's own base network, where the study has one: reproducing starts with it.
 
-    Raises UsageError where it is not there.
+    Raises UsageError where the file does not exist.
     """
     if config.base is None:
         return {}
@@ -118,8 +150,8 @@ def base_of(config: StudyConfig) -> Content:
     return {path.name: path.read_bytes()}
 
 
-def reproduce(title: str, steps: tuple[str, str]) -> bytes:
-    """REPRODUCE.md: three commands."""
+def instructions(title: str, steps: tuple[str, str]) -> bytes:
+    """Return REPRODUCE.md: three commands."""
     first, second = steps
     return f"""# {title}
 
@@ -134,46 +166,50 @@ venv/bin/{second}
 """.encode()
 
 
-def code() -> Content:
-    """The source under code/: what git tracks, or without git the installed packages and a pyproject.toml for them."""
+def code_files() -> Files:
+    """Return the source under code/: the files that git tracks, or without git the installed packages.
+
+    The latter come with a pyproject.toml of their own, since an installed package has none.
+    """
     root = Path(search.__file__).parents[1]
     tracked = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=False)
     if tracked.returncode == 0 and (root / "pyproject.toml").exists():
         names = [name for name in tracked.stdout.decode().split("\0") if name and (root / name).is_file()]
         return {f"code/{name}": (root / name).read_bytes() for name in names}
-    content = {
-        f"code/{path.relative_to(root).as_posix()}": path.read_bytes()
-        for package in PACKAGES
-        for path in sorted((root / package).rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    needed = [need.replace(' ; extra == "search"', "").replace('; extra == "search"', "") for need in _needs()]
-    content["code/pyproject.toml"] = PROJECT.format(version=version("thrones"), dependencies=needed).encode()
-    return content
+    files = {}
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                files[f"code/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    files["code/pyproject.toml"] = PROJECT.format(version=version("thrones"), dependencies=_dependencies()).encode()
+    return files
 
 
-def _needs() -> list[str]:
-    return [need for need in requires("thrones") or [] if "extra ==" not in need or 'extra == "search"' in need]
+def _dependencies() -> list[str]:
+    """Return what the installed package needs to search, its extra `search` included."""
+    extra = re.compile(r"""\s*(;|\band)\s*extra == ['"]search['"]""")
+    needs = requires("thrones") or []
+    return [extra.sub("", need) for need in needs if "extra ==" not in need or extra.search(need)]
 
 
-def zipped(content: Content) -> bytes:
-    """The content as a zip."""
+def zipped(files: Files) -> bytes:
+    """Return the files as a zip."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, value in content.items():
+        for name, value in files.items():
             archive.writestr(name, value)
     return buffer.getvalue()
 
 
 def check_team(team: str) -> str:
-    """The team as it stands in the file's name. Raises UsageError for one that a file name cannot hold."""
+    """Return the team as file names have it. Raises UsageError for one that a file name cannot hold."""
     if not re.fullmatch(r"[A-Za-z0-9-]{1,20}", team):
         raise UsageError(f"team {team!r} must be 1 to 20 letters, digits or hyphens, such as 7")
     return team
 
 
 def check_members(members: str) -> str:
-    """The names as they stand on the slides. Raises UsageError for none, and for what a slide cannot hold."""
+    """Return the names as slides have them. Raises UsageError for none, and for characters that cannot be printed."""
     if not members.strip() or not all(character.isprintable() or character.isspace() for character in members):
         raise UsageError(f'--members {members!r} must be names, such as "Ann Arbor, Bob Dylan"')
     return members

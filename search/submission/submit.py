@@ -12,9 +12,9 @@ from edge.diagnostics import DOUBTFUL, WRONG, Finding
 from search.config import StudyConfig
 from search.submission.check.checks import check, study_of
 from search.submission.check.unpack import unpack
-from search.submission.pack import check_members, check_team, table_content, winner_content, zipped
-from search.submission.reproduce import FOLDER
-from search.submission.winner import find_source
+from search.submission.pack import check_members, check_team, table_files, winner_files, zipped
+from search.submission.reproduction import FOLDER
+from search.submission.winner import find_winner
 
 Find = Callable[[StudyConfig | None], Dataset]
 """The images of a study; None asks for those of the competition."""
@@ -42,9 +42,9 @@ def submit(
     if milestone == "m3":
         if video is not None:
             raise UsageError(f"--video {video}: M3 asks for no video, only M1 and M2 do; leave it out")
-        content, told = winner_content(study, config, team, members), _overtaken(study, config)
+        content, told = winner_files(study, config, team, members), _overtaken(study, config)
     else:
-        content, told = table_content(study, config, team, members, video), []
+        content, told = table_files(study, config, team, members, video), []
     name = f"{milestone.upper()}_{team}.zip"
     with tempfile.TemporaryDirectory(prefix="thrones-submit-") as temporary:
         made = Path(temporary) / name
@@ -68,7 +68,7 @@ def _overtaken(study: Path, config: StudyConfig) -> list[Finding]:
     """Whether the study's best is another one than was replayed: found since, or passed over by --trial."""
     replayed = sha256((config.folder / FOLDER / "model.tflite").read_bytes()).hexdigest()
     try:
-        best = find_source(study, config.folder.parent, storage=config.storage, artifacts=config.artifacts)
+        best = find_winner(study, config.folder.parent, storage=config.storage, artifacts=config.artifacts)
     except UsageError:
         return []  # a winner that came in a folder of its own, or is kept elsewhere
     if best.sha256 == replayed:

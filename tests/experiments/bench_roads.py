@@ -26,6 +26,7 @@ from edge.measuring.measurement import Measurement
 from edge.measuring.plan import PLANS, MeasurePlan
 from edge.meters.meter import open_meter
 from search.cli.errors import errors_as_one_line
+from search.report.exported_result import RESULT_FILE, Comparison, ExportedResult, SearchTime
 
 ROADS = ("latency", "energy", "fom")
 METER = "estimate://4.8W"
@@ -43,17 +44,19 @@ PUBLISHED = (
     ("2023: unpruned MobileNet-v1, float", "79.41", "19.99", "116.8", "0.034", "1 x", "Pi 3B+"),
 )
 """Entries of the competition: what, accuracy in %, ms, mJ, FoM, speed against a base on the same board, board."""
+NOT_MEASURED = (*["TO BE MEASURED"] * 5, "x86 host, power assumed")
+"""The cells of a winner that is not there."""
 HEADS = ("entry", "accuracy [%]", "latency [ms]", "energy [mJ]", "FoM [% / (ms x mJ)]", "against base", "device")
 
 
 @dataclass(frozen=True)
 class Winner:
-    """What stands in a road's folder: the model and what result.json says of it; `threads` those of its spec."""
+    """A road's winner: the model, the threads of its specification, and the figures that result.json claims."""
 
     road: str
     model: bytes
     threads: int
-    claim: dict[str, Any]
+    claim: ExportedResult
 
 
 class Row(NamedTuple):
@@ -87,12 +90,12 @@ def read_winners(folder: Path) -> dict[str, Winner]:
 
 def _read(folder: Path, road: str) -> Winner:
     try:
-        claim = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        claim = ExportedResult.read(folder / RESULT_FILE)
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: {error}; write it again with `thrones best --results {folder}`") from error
     model = (folder / "model.tflite").read_bytes()
-    if sha256(model).hexdigest() != claim["sha256"]:
+    if sha256(model).hexdigest() != claim.sha256:
         raise UsageError(f"{folder}/model.tflite is not the one that result.json speaks of: another sha256")
     return Winner(road, model, spec["threads"], claim)
 
@@ -122,9 +125,9 @@ def measure_winners(winners: Sequence[Winner], data: Any, plan: MeasurePlan, rou
 def rows_of(winner: Winner, base: Entry, entry: Entry) -> list[Row]:
     """A winner against its road's targets and its own claims."""
     road = winner.road
-    accuracy, claimed = entry.accuracy_percent or 0.0, winner.claim["accuracy_percent"]["test"]
+    accuracy, claimed = entry.accuracy_percent or 0.0, winner.claim.accuracy_percent.test
     what, ratio = _ratio(road, base, entry)
-    said = winner.claim[{"latency": "latency_ms", "energy": "energy_mj", "fom": "fom"}[road]]["ratio"]
+    said = _figure(winner.claim, road).ratio
     near = said is not None and abs(ratio / said - 1) <= TOLERANCE
     told = "none" if said is None else f"{said:,.1f} x"
     least_percent, least_ratio = LEAST_PERCENT[road], LEAST_RATIO[road]
@@ -145,13 +148,22 @@ def _ratio(road: str, base: Entry, entry: Entry) -> tuple[str, float]:
     return what, (base.figure(name) or 0.0) / (entry.figure(name) or np.inf)
 
 
-def rows_of_time(claim: dict[str, Any] | None) -> list[Row]:
-    """How soon the road latency came to its speed-ups."""
-    reached = {} if claim is None else claim["time"]["speedup_reached_after_minutes"]
+def _figure(claim: ExportedResult, road: str) -> Comparison:
+    """Return the figure that decides the road."""
+    figures = {"latency": claim.latency_ms, "energy": claim.energy_mj, "fom": claim.fom}
+    return figures[road]
+
+
+def rows_of_time(time: SearchTime | None) -> list[Row]:
+    """Return how soon the road latency reached its speed-ups; None: it was not run."""
+    reached = (time and time.speedup_reached_after_minutes) or {}
     rows = []
     for speedup, limit in MINUTES.items():
         minutes = reached.get(speedup)
-        shown = f"{minutes:.1f} min" if minutes is not None else "never" if claim else NOT_RUN
+        if minutes is not None:
+            shown = f"{minutes:.1f} min"
+        else:
+            shown = "never" if time else NOT_RUN
         kept = minutes is not None and minutes <= limit
         rows.append(_row(kept, "time", f"{speedup} x faster than the base", f"<= {limit:.0f} min", shown))
     return rows
@@ -165,27 +177,34 @@ def markdown(winners: dict[str, Winner]) -> str:
     """The README's table: our winners and base by their claims, and the published entries."""
     rows: list[Sequence[str]] = [HEADS]
     for road in ROADS:
-        claim = winners[road].claim if road in winners else None
-        rows.append((f"thrones, road {road}", *_figures(claim, "best", "test")))
-    latency = winners["latency"].claim if "latency" in winners else None
-    rows.append(("thrones, unpruned base, float", *_figures(latency, "base", "base_test")))
+        cells = _best_cells(winners[road].claim) if road in winners else NOT_MEASURED
+        rows.append((f"thrones, road {road}", *cells))
+    cells = _base_cells(winners["latency"].claim) if "latency" in winners else NOT_MEASURED
+    rows.append(("thrones, unpruned base, float", *cells))
     lines = ["| " + " | ".join(cell or "–" for cell in row) + " |" for row in (*rows, *PUBLISHED)]
     lines.insert(1, "|---|" + "---:|" * (len(HEADS) - 2) + "---|")
     return "\n".join(lines)
 
 
-def _figures(claim: dict[str, Any] | None, which: str, accuracy_of: str) -> tuple[str, ...]:
-    if claim is None:
-        return "TO BE MEASURED", *("TO BE MEASURED",) * 4, "x86 host, power assumed"
-    shown = [_four(claim[name][which]) for name in ("latency_ms", "energy_mj", "fom")]
-    power = ", power assumed" if claim["energy_mj"]["estimated"] else ""
-    ratio = f"{claim['latency_ms']['ratio']:.1f} x" if which == "best" else "1 x"
-    accuracy = f"{claim['accuracy_percent'][accuracy_of]:.2f}"
-    return accuracy, *shown, ratio, f"{claim['environment']['cpu']}{power}"
+def _best_cells(claim: ExportedResult) -> tuple[str, ...]:
+    shown = [_four(_figure(claim, road).best) for road in ROADS]
+    return f"{claim.accuracy_percent.test:.2f}", *shown, f"{claim.latency_ms.ratio:.1f} x", _device(claim)
+
+
+def _base_cells(claim: ExportedResult) -> tuple[str, ...]:
+    shown = [_four(_figure(claim, road).base) for road in ROADS]
+    return f"{claim.accuracy_percent.base_test:.2f}", *shown, "1 x", _device(claim)
+
+
+def _device(claim: ExportedResult) -> str:
+    cpu = str(claim.environment["cpu"])
+    return f"{cpu}, power assumed" if claim.energy_mj.estimated else cpu
 
 
 def _four(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}" if value < 9999.5 else f"{value:,.0f}"
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if value < 9999.5 else f"{value:,.0f}"
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -213,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"unpruned base: {base.accuracy_percent:.2f} %, {base.figure('latency_ms'):.4g} ms")
         for winner, entry in zip(winners.values(), entries, strict=True):
             rows += rows_of(winner, base, entry)
-    rows += rows_of_time(winners["latency"].claim if "latency" in winners else None)
+    rows += rows_of_time(winners["latency"].claim.time if "latency" in winners else None)
     print(table(rows))
     return int(any(row.word == "MISS" for row in rows))
 

@@ -57,8 +57,8 @@ def test_a_winner_is_held_against_targets_and_claims(winners: Path) -> None:
     assert words(bench_roads.rows_of(found, BASE, entry(0.0071, 71.02))) == ["ok", "MISS", "ok", "differs"]
     assert words(bench_roads.rows_of(found, BASE, entry(0.006, 71.03))) == ["ok", "ok", "MISS", "ok"]
     assert words(bench_roads.rows_of(found, BASE, entry(0.006, 70.49))) == ["MISS", "ok", "MISS", "ok"]
-    assert words(bench_roads.rows_of_time(found.claim)) == ["ok", "ok"]
-    late = {"time": {"speedup_reached_after_minutes": {"60": 45.1, "130": None}}}
+    assert words(bench_roads.rows_of_time(found.claim.time)) == ["ok", "ok"]
+    late = found.claim.time.model_copy(update={"speedup_reached_after_minutes": {"60": 45.1, "130": None}})
     rows = bench_roads.rows_of_time(late)
     assert [(row.word, row.reached) for row in rows] == [("MISS", "45.1 min"), ("MISS", "never")]
 
@@ -87,11 +87,11 @@ def test_the_whole_bench(winners: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert bench_roads.main(["--results", str(winners)]) == 0, "energy's and fom's claims only differ"
 
 
-def test_models_run_with_their_own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_run_with_their_own_threads(winners: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(LocalDevice, "measure", lambda device, model, plan, *_: asked.append(plan.threads))
     images = np.zeros((1, 32, 32, 3), np.uint8)
-    with bench_roads.Threaded([bench_roads.Winner("latency", MODEL, 2, {})]) as device:
+    with bench_roads.Threaded([replace(bench_roads.read_winners(winners)["latency"], threads=2)]) as device:
         for model in (MODEL, b"TFL3 the base"):
             device.measure(model, PLANS["short"], images)
     assert asked == [2, 1]

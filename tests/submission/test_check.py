@@ -20,7 +20,7 @@ from edge.diagnostics import DOUBTFUL
 from edge.errors import EdgeError
 from edge.measuring.plan import PLANS
 from search.submission.grid_table import from_json, read_table, to_json
-from search.submission.reproduce import Replay, table3
+from search.submission.reproduction import Reproduction, table3
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +225,7 @@ def test_a_whole_zip_passes_in_a_folder_of_its_own_too_and_one_misnamed_or_below
 def test_a_submission_made_by_hand_is_checked_by_its_slide(folder: Path) -> None:
     def by_hand(files: Files) -> None:
         for name in [*files]:
-            if name not in ("model.tflite", "M3_7.pptx", "squares.toml", "code/edge/local.py"):
+            if name not in ("model.tflite", "M3_7.pptx", "squares.toml", "code/edge/devices/local.py"):
                 del files[name]
 
     rewrite(folder / "M3_7.zip", by_hand)
@@ -268,7 +268,7 @@ def test_raw_figures_damaged_anywhere_are_refused_by_name_or_still_make_sense(su
     replay = (submitted / "runs" / "squares" / "replay" / "results.json").read_text()
 
     def read_replay(text: str) -> object:
-        return table3(Replay.from_json(text))
+        return table3(Reproduction.from_json(text))
 
     readers: list[tuple[str, Callable[[str], object]]] = [(grid, from_json), (replay, read_replay)]
     for text, read in readers:

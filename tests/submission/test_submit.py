@@ -10,11 +10,11 @@ import squares
 from conftest import Finished
 from grid_study import write_grid
 from submissions import Files, rewrite, wrong
-from test_replay import QUICK
+from test_reproduce import QUICK
 from videos import write_video
 
-from search.submission.pack import beside
-from search.submission.reproduce import Replay
+from search.submission.pack import with_relative_base
+from search.submission.reproduction import Reproduction
 
 TEAM = ("--team", "7", "--members", "Ann Arbor, Bob Dylan")
 
@@ -26,7 +26,8 @@ def test_the_zip_holds_the_measured_bytes_one_slide_the_code_and_three_commands(
         replay = submitted / "runs" / "squares" / "replay"
         assert own == {*(path.name for path in replay.iterdir()), "M3_7.pptx", "REPRODUCE.md"}
         assert archive.read("model.tflite") == (replay / "model.tflite").read_bytes()
-        assert {"code/pyproject.toml", "code/search/cli.py", "code/compress/prune.py", "code/edge/local.py"} <= names
+        code = {"pyproject.toml", "search/cli/app.py", "compress/prune.py", "edge/devices/local.py"}
+        assert {f"code/{name}" for name in code} <= names
         commands = archive.read("REPRODUCE.md").decode().split("```")[1].strip().splitlines()
         assert commands == [
             "python3 -m venv venv && venv/bin/pip install './code[search]'",
@@ -76,7 +77,7 @@ def test_what_is_missing_is_named_and_nothing_is_written(finished: Finished, tmp
 def test_a_replay_that_the_rules_do_not_allow_is_not_packed(submitted: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(submitted, tmp_path / "squares"))
     kept = folder / "runs" / "squares" / "replay" / "results.json"
-    whole = Replay.from_json(kept.read_text())
+    whole = Reproduction.from_json(kept.read_text())
     quick = replace(whole.runs[0].plan, name="search", passes=0)
     for found, words in (
         (replace(whole, runs=whole.runs[:1]), "has 1 run over the test set, the rules ask for 3"),
@@ -108,7 +109,7 @@ def test_a_team_s_own_base_is_packed_and_named_in_the_study_file(submitted: Path
         assert archive.read("own.npz") == b"weights"
         assert archive.read("squares.toml").decode().startswith('base = "own.npz"\n')
     config = squares.read(folder / "studies" / "squares.toml").model_copy(update={"base": "far/away.npz"})
-    assert beside(config, 'road = "fom"\nbase = "x/y.npz"\n') == 'road = "fom"\nbase = "away.npz"\n'
+    assert with_relative_base(config, 'road = "fom"\nbase = "x/y.npz"\n') == 'road = "fom"\nbase = "away.npz"\n'
     missing = squares.refused("submit", "m3", "--road", "squares", *TEAM, "--base", "no.npz", folder=folder)
     assert "base no.npz of study squares does not exist" in missing
 

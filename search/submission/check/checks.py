@@ -1,4 +1,4 @@
-"""A submission looked at as the organisers would: slides counted, code and video there, claims compared."""
+"""A submission looked at as the organisers would: slides pluralize, code and video there, claims compared."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,9 +8,10 @@ from compress.datasets.dataset import Dataset
 from compress.errors import UsageError
 from edge.diagnostics import DOUBTFUL, OK, WRONG, Finding
 from search.config import StudyConfig, parse_config
-from search.report.formatting import counted
+from search.report.formatting import pluralize
 from search.submission.check import claims
 from search.submission.check import slide_claims as by_hand
+from search.submission.pack import PACKAGES
 from search.submission.slides.slide_reader import SlideText, overflows, read_slides
 from search.submission.video import FORMATS, check_video
 
@@ -97,10 +98,10 @@ def _code(folder: Path) -> Finding:
         found = f"no file that ends in {', '.join(CODE)}"
         return Finding("code", found, WRONG, "the rules want the code with all its parameters")
     if (folder / "code" / "pyproject.toml").exists() and claims.is_ours(folder):
-        absent = [name for name in ("edge", "compress", "search") if not (folder / "code" / name).is_dir()]
+        absent = [name for name in PACKAGES if not (folder / "code" / name).is_dir()]
         if absent:
             return Finding("code", f"code/{absent[0]} is missing", WRONG, "pack the whole source")
-    return Finding("code", counted(len(written), "file"), OK)
+    return Finding("code", pluralize(len(written), "file"), OK)
 
 
 def _video(folder: Path) -> Finding:

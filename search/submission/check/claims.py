@@ -20,10 +20,11 @@ from edge.meters.meter import open_meter
 from edge.runtime.preprocessing import PIXELS
 from edge.runtime.tflite import read_operators
 from search.config import StudyConfig
-from search.report.formatting import counted, percent, significant
+from search.report.formatting import percent, pluralize, significant
 from search.submission import grid_table as grids
 from search.submission.check import slide_claims as by_hand
-from search.submission.reproduce import LEAST_RUNS, MOST_DIFFERING, Replay, table3, windows_csv
+from search.submission.reproduce import MAX_DIFFERING_SHARE
+from search.submission.reproduction import MIN_RUNS, Reproduction, table3, windows_csv
 from search.submission.slides.slide_reader import SlideText
 from search.submission.tables import render as tables
 from search.submission.tables.insights import KEEP_PERCENT
@@ -137,7 +138,7 @@ def _claims(
     folder: Path, slides: Sequence[SlideText], config: StudyConfig | None, data: Dataset, model: bytes, accuracy: float
 ) -> Iterator[Finding]:
     try:
-        claim = Replay.from_json(_read(folder / "results.json"))
+        claim = Reproduction.from_json(_read(folder / "results.json"))
         claimed = table3(claim)
     except (UsageError, EdgeError) as error:
         yield Finding("results.json", one_line(error), WRONG, "pack it again")
@@ -180,18 +181,18 @@ def _claims_by_hand(folder: Path, slides: Sequence[SlideText], model: bytes, acc
 
 
 def _near(claimed: float, accuracy: float) -> Finding:
-    near = abs(claimed - accuracy) <= 100 * MOST_DIFFERING
+    near = abs(claimed - accuracy) <= 100 * MAX_DIFFERING_SHARE
     found = f"{percent(claimed)} % claimed, {percent(accuracy)} % here"
     return Finding("claimed accuracy", found, OK if near else WRONG, "" if near else "measure this very model")
 
 
-def _by_the_rules(claim: Replay, config: StudyConfig | None, data: Dataset) -> Finding:
+def _by_the_rules(claim: Reproduction, config: StudyConfig | None, data: Dataset) -> Finding:
     """Whether the road, the images and the runs are those that are asked for."""
     images, plan = len(data.test[0]), claim.runs[0].plan
     road = config.road if config else claim.road
     wrong = [
         *[f"road {claim.road}, the study file says {road}"] * (claim.road != road),
-        *[f"{counted(len(claim.runs), 'run')}, the rules ask for {LEAST_RUNS}"] * (len(claim.runs) < LEAST_RUNS),
+        *[f"{pluralize(len(claim.runs), 'run')}, the rules ask for {MIN_RUNS}"] * (len(claim.runs) < MIN_RUNS),
         *[f"runs by plan {plan.name}, which makes no pass over the test set"] * (plan.passes < 1),
         *[f"{claim.test_images:,} images of {claim.data}, here are {images:,} of {data.name}"]
         * ((claim.data, claim.test_images) != (data.name, images)),
@@ -217,7 +218,7 @@ def _on_slides(
     extra = [row for row in shown if row not in known]
     if extra:
         return Finding("slide", f"has a row that was not measured: {extra[0][0]}", WRONG, "show what was measured")
-    return Finding("slide", f"{counted(len(shown), 'row')} as measured", OK)
+    return Finding("slide", f"{pluralize(len(shown), 'row')} as measured", OK)
 
 
 def _bold(slides: Sequence[SlideText], heads: tuple[str, ...], decisive: tuple[int, ...]) -> Finding:

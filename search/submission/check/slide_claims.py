@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edge.diagnostics import DOUBTFUL, OK, WRONG, Finding
-from search.report.formatting import counted, percent, significant
+from search.report.formatting import percent, pluralize, significant
 from search.submission.slides.slide_reader import Cells, SlideText
 from search.submission.tables.rows import REQUIRED
 
@@ -131,7 +131,7 @@ def table(slides: Sequence[SlideText], milestone: int) -> Iterator[Finding]:
     if not counts:
         yield Finding(what, f"no table with columns for {', '.join(WANTED)}", WRONG, "the rules ask for all of them")
     elif sum(counts) < wanted:
-        found = f"{counted(sum(counts), 'line')} with all four figures, the rules ask for {wanted} settings"
+        found = f"{pluralize(sum(counts), 'line')} with all four figures, the rules ask for {wanted} settings"
         yield Finding(what, found, WRONG, "run the grid to its end")
     else:
         found = f"{sum(counts)} settings on the slides, without raw figures to hold them against"

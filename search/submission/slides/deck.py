@@ -9,7 +9,7 @@ from pptx.enum.text import PP_ALIGN
 
 from compress.errors import UsageError
 from compress.quantization import Quantization
-from search.report.formatting import counted, significant
+from search.report.formatting import pluralize, significant
 from search.submission.slides.layout import (
     HEIGHT,
     LAYOUT_TITLE,
@@ -153,7 +153,7 @@ def _grid(rows: Sequence[Row]) -> str:
     fractions, epochs = ({getattr(row, name) for row in rows if row.fraction} for name in ("fraction", "epochs"))
     parts = ["the unpruned base"] * any(not row.fraction for row in rows)
     parts += [f"fractions {_listed(fractions)} x {_listed(epochs)} fine-tune epochs"] * bool(fractions)
-    return f"{' and '.join(parts)}: {counted(len(rows), 'setting')}"
+    return f"{' and '.join(parts)}: {pluralize(len(rows), 'setting')}"
 
 
 def _structures(rows: Sequence[Row]) -> Grid:
@@ -182,7 +182,7 @@ def _sizes(deck: Deck) -> Grid:
 def _table(presentation: Any, deck: Deck, footer: str) -> None:
     """The complete table; the accuracies that keep the rule in bold; definitions under it and in the notes."""
     number = {"m1": 1, "m2": 2}[deck.milestone]
-    slide = add_slide(presentation, f"Table {number}: {counted(len(deck.rows), 'setting')} on the device", footer)
+    slide = add_slide(presentation, f"Table {number}: {pluralize(len(deck.rows), 'setting')} on the device", footer)
     required = REQUIRED[deck.milestone]
     first = sorted(deck.rows, key=lambda row: row.key not in required)[: 2 * ONE_TABLE]
     shown = [row for row in deck.rows if row in first]

@@ -12,7 +12,7 @@ from pptx.oxml.ns import qn
 from pptx.oxml.xmlchemy import OxmlElement
 from pptx.util import Pt
 
-from search.report.formatting import counted
+from search.report.formatting import pluralize
 from search.submission.slides.layout import FONT, INK, SOFT, Box
 from search.submission.tables.insights import KEEP_PERCENT
 from search.submission.tables.render import EST
@@ -73,12 +73,12 @@ def series(rows: Sequence[Row], beside: Sequence[Row] = ()) -> list[Group]:
     beside: float rows that quantized ones are compared with; those with the most epochs become one group more.
     """
     groups = [
-        Group(counted(epochs, "epoch"), [row for row in rows if row.epochs == epochs])
+        Group(pluralize(epochs, "epoch"), [row for row in rows if row.epochs == epochs])
         for epochs in sorted({row.epochs for row in rows})
     ]
     most = max((row.epochs for row in beside), default=0)
     floats = [row for row in beside if row.epochs == most]
-    return groups + [Group(f"float32, {counted(most, 'epoch')}", floats, beside=True)] * bool(floats)
+    return groups + [Group(f"float32, {pluralize(most, 'epoch')}", floats, beside=True)] * bool(floats)
 
 
 def axis(values: Sequence[float]) -> Axis:

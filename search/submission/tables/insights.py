@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from search.report.formatting import counted, percent, significant, times
+from search.report.formatting import percent, pluralize, significant, times
 from search.submission.tables.rows import Row
 
 KEEP_PERCENT = 70.0
@@ -36,7 +36,7 @@ class Findings(NamedTuple):
 def named(row: Row) -> str:
     """A setting in running text: "fraction 0.25 after 3 epochs", "the unpruned base"."""
     if row.epochs:
-        return f"{_structure(row)} after {counted(row.epochs, 'epoch')}"
+        return f"{_structure(row)} after {pluralize(row.epochs, 'epoch')}"
     return _structure(row) + " without fine-tuning" * (row.fraction > 0)
 
 
@@ -67,12 +67,13 @@ def tuning(rows: Sequence[Row]) -> Finding | None:
     if not gains:
         return None
     best, least = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
-    text = f"{counted(steps[-1], 'epoch')} bring {gains[best]:+.2f} points at fraction {best:g}"
+    text = f"{pluralize(steps[-1], 'epoch')} bring {gains[best]:+.2f} points at fraction {best:g}"
     text += f", the most, and {gains[least]:+.2f} at {least:g}, the least" * (best != least) + "."
     last = _gains(rows, steps[-2], steps[-1]) if len(steps) > 2 else {}
     if last:
         most = max(last, key=last.__getitem__)
-        text += f" From {steps[-2]} to {counted(steps[-1], 'epoch')} the median gain is {median(last.values()):+.2f}, "
+        text += f" From {steps[-2]} to {pluralize(steps[-1], 'epoch')} "
+        text += f"the median gain is {median(last.values()):+.2f}, "
         text += f"the largest {last[most]:+.2f} points (fraction {most:g})."
     return Finding("Fine-tuning", text)
 
@@ -168,7 +169,7 @@ def quantized_latency(pairs: Sequence[Pair]) -> Finding | None:
     ratios = [after.latency_ms / before.latency_ms for before, after in pairs]
     slower = sum(ratio > 1 for ratio in ratios)
     text = f"dynamic takes {significant(median(ratios))} x the time of float32{_range(ratios)}, "
-    return Finding("Latency", text + f"longer in {slower} of {counted(len(pairs), 'setting')}.")
+    return Finding("Latency", text + f"longer in {slower} of {pluralize(len(pairs), 'setting')}.")
 
 
 def quantized_accuracy(pairs: Sequence[Pair]) -> Finding | None:
@@ -192,7 +193,7 @@ def keeping(rows: Sequence[Row]) -> Finding | None:
         if row.test_accuracy_percent >= KEEP_PERCENT:
             kept.setdefault(row.fraction, []).append(row.epochs)
     places = [f"{fraction:g} ({', '.join(map(str, epochs))})" for fraction, epochs in kept.items()]
-    text = f"{sum(map(len, kept.values()))} of {counted(len(rows), 'setting')} keep {KEEP_PERCENT:g} %"
+    text = f"{sum(map(len, kept.values()))} of {pluralize(len(rows), 'setting')} keep {KEEP_PERCENT:g} %"
     return Finding("Accurate enough", text + ": fraction (epochs) " * bool(kept) + ", ".join(places) + ".")
 
 
@@ -279,4 +280,4 @@ def _range(ratios: Sequence[float]) -> str:
     if len(ratios) == 1:
         return ""
     low, high = significant(min(ratios)), significant(max(ratios))
-    return f" in the median of {counted(len(ratios), 'setting')} ({low} to {high} x)"
+    return f" in the median of {pluralize(len(ratios), 'setting')} ({low} to {high} x)"

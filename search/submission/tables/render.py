@@ -10,7 +10,7 @@ from rich.table import Table
 
 from compress.quantization import Quantization
 from search.report.comparison import ESTIMATED_MEANS
-from search.report.formatting import NONE, counted, percent, significant
+from search.report.formatting import NONE, percent, pluralize, significant
 from search.report.tables import plain_table
 from search.submission.tables.rows import DEFINITIONS, Row, Table3
 
@@ -43,7 +43,7 @@ def setting(row: Row) -> str:
     """The first column: "0.25, 3 epochs", "none (unpruned base)", "0.25, 3 epochs, dynamic"."""
     parts = [f"{row.fraction:g}"] if row.fraction else ["none (unpruned base)"]
     if row.fraction or row.epochs:
-        parts.append(counted(row.epochs, "epoch"))
+        parts.append(pluralize(row.epochs, "epoch"))
     return ", ".join(parts + [row.quantization] * (row.quantization != Quantization.FLOAT32))
 
 

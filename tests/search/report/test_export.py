@@ -114,7 +114,7 @@ def test_the_table_is_that_of_the_terminal_as_markdown(kept: Kept) -> None:
 
 def test_report_and_trials(kept: Kept) -> None:
     page = (kept.place / "report.html").read_text()
-    assert len(page) < export.LARGEST_PAGE
+    assert len(page) < export.MAX_PAGE_BYTES
     assert "report.html there has its tables but no charts" in kept.said
     assert export.NO_CHARTS in page and "150 x faster" in page
     with (kept.place / "trials.csv").open() as file:
@@ -149,7 +149,7 @@ def test_a_folder_of_somebody_else_is_left_alone(folder: Path) -> None:
     place.mkdir()
     (place / "thesis.txt").write_text("years of work")
     line = squares.refused("best", "studies/small.toml", "--results", "results/small", folder=folder)
-    assert line.startswith("thrones: results/small is there and holds no result.json; name a new folder")
+    assert line.startswith("thrones: results/small exists and holds no result.json; name a new folder")
     assert [path.name for path in place.iterdir()] == ["thesis.txt"]
 
 
@@ -175,7 +175,7 @@ def test_a_folder_appears_whole_or_not_at_all(where: str, folder: Path, monkeypa
 
 
 def test_a_page_that_is_too_large_without_its_charts_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "LARGEST_PAGE", 1000)
+    monkeypatch.setattr(export, "MAX_PAGE_BYTES", 1000)
     wrote, why = export_winner("new/small")
     assert "report.html" not in wrote and not (folder / "new" / "small" / "report.html").exists()
     assert why.startswith("no report.html there: without its charts it still has 0.")

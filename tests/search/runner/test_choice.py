@@ -19,7 +19,7 @@ READERS = {
     "search/runner/final_comparison.py:figures": "run tells it of base and best, when the best is chosen",
     "search/runner/grid.py:run_row": "a line of Tables 1 and 2; a grid chooses nothing",
     "search/cli/device_commands.py:measure": "measure tells the accuracy of the models that the user names",
-    "search/submission/reproduce.py:replay": "replay tells it of a winner that was chosen before",
+    "search/submission/reproduce.py:reproduce": "replay tells it of a winner that was chosen before",
     "search/submission/reproduce.py:_rebuild": "and of the same winner built again",
     "search/submission/check/claims.py:_accuracy": "submit --check holds it against what a slide claims",
 }

@@ -18,13 +18,12 @@ from compress.errors import UsageError
 from compress.hashing import arrays_key
 from compress.network import load_weights, save_weights
 from edge.devices.local import LocalDevice
-from edge.measuring.plan import PLANS
-from edge.meters.meter import Meter, open_meter
+from edge.meters.meter import Meter
 from edge.runtime import tflite
 from search.candidate.base_network import bundled_weights
-from search.submission.reproduce import Differing, Replay, check, table3, warnings, windows_csv, write_replay
-from search.submission.reproduce import replay as replay_in_process
-from search.submission.winner import find_source
+from search.submission.reproduce import check, reproduce
+from search.submission.reproduction import Differing, Reproduction, table3, warnings, windows_csv, write_reproduction
+from search.submission.winner import find_winner
 
 QUICK = ("--plan", "whole", "--times", "3")
 
@@ -43,11 +42,11 @@ def test_a_replay_builds_the_same_bytes_again_and_measures_the_stored_ones(repla
     kept = folder / "runs" / "squares" / "replay"
     names = ["model.tflite", "results.csv", "results.json", "spec.json", "squares.toml", "table3.md"]
     assert sorted(path.name for path in kept.iterdir()) == names
-    source = find_source(folder / "squares.toml", folder / "runs")
-    assert source.trial == 2
+    winner = find_winner(folder / "squares.toml", folder / "runs")
+    assert winner.trial == 2
     model = (kept / "model.tflite").read_bytes()
-    found = Replay.from_json((kept / "results.json").read_text())
-    assert found.sha256 == sha256(model).hexdigest() == source.sha256
+    found = Reproduction.from_json((kept / "results.json").read_text())
+    assert found.sha256 == sha256(model).hexdigest() == winner.sha256
     assert found.rebuilt is not None
     assert "rebuilt from spec, base, data and seed: the same bytes" in said  # on one machine, with equal threads
     assert found.rebuilt.sha256 == found.sha256
@@ -77,7 +76,7 @@ def test_a_winner_is_replayed_where_its_study_was_never_run(replayed: tuple[Path
         "replay", str(folder / "runs" / "squares" / "replay"), *QUICK, "--no-rebuild", "--runs", "r", folder=tmp_path
     )
     assert unpacked.returncode == 0, unpacked.stderr
-    found = Replay.from_json((tmp_path / "r" / "squares" / "replay" / "results.json").read_text())
+    found = Reproduction.from_json((tmp_path / "r" / "squares" / "replay" / "results.json").read_text())
     assert found.rebuilt is None
 
 
@@ -138,12 +137,12 @@ def test_a_folder_with_another_model_spec_or_base_is_refused(
     weights = load_weights(base)
     save_weights(tmp_path / "mine.npz", [2 * weights[0], *weights[1:]])
     told = squares.refused("replay", "kept", "--base", "mine.npz", folder=tmp_path)
-    assert "kept was made of another base than mine.npz" in told and "--no-rebuild" in told
+    assert "kept uses a different base than mine.npz" in told and "--no-rebuild" in told
 
 
 def test_runs_that_are_too_few_or_far_apart_are_warned_of(replayed: tuple[Path, str]) -> None:
     folder, _ = replayed
-    found = Replay.from_json((folder / "runs" / "squares" / "replay" / "results.json").read_text())
+    found = Reproduction.from_json((folder / "runs" / "squares" / "replay" / "results.json").read_text())
     first = found.runs[0]
     alike = replace(found, runs=(first, first, first))
     assert warnings(alike) == []
@@ -151,7 +150,7 @@ def test_runs_that_are_too_few_or_far_apart_are_warned_of(replayed: tuple[Path, 
     assert few == "1 run by plan whole: for a submission the rules ask for 3 over the whole test set (--plan final)"
     slower = replace(first, windows=tuple(replace(each, invoke_s=each.invoke_s * 1.06) for each in first.windows))
     (apart,) = warnings(replace(found, runs=(first, first, slower)))
-    assert apart.startswith("the runs' latencies lie 6% apart, more than 5%")
+    assert apart.startswith("the runs' latencies differ by 6%, more than 5%")
 
 
 class Elsewhere(LocalDevice):
@@ -174,24 +173,24 @@ def test_images_that_host_and_device_label_differently_are_listed(
         monkeypatch.setitem(PLANS, name, plan)
     rig = "search.candidate.context.open_test_bench"
     monkeypatch.setattr(rig, lambda device, meter, tell: Elsewhere(open_meter(meter)))
-    monkeypatch.setattr("search.submission.reproduce.MOST_DIFFERING", 0.01)
+    monkeypatch.setattr("search.submission.reproduce.MAX_DIFFERING_SHARE", 0.01)
     folder, _ = replayed
     squares.lend_base(folder, tmp_path / "runs")
-    source = find_source(folder / "squares.toml", folder / "runs")
-    source = replace(source, config=source.config.model_copy(update={"folder": tmp_path / "runs" / "squares"}))
+    winner = find_winner(folder / "squares.toml", folder / "runs")
+    winner = replace(winner, config=winner.config.model_copy(update={"folder": tmp_path / "runs" / "squares"}))
     data = load(str(folder / "squares.npz"))
-    found = replay_in_process(source, data, squares.silent(), plan_name="search", runs=1, rebuild=False)
+    found = reproduce(winner, data, squares.silent(), plan_name="search", runs=1, rebuild=False)
     (different,) = found.differing
     assert (different.image, different.label) == (7, int(data.test[1][7]))
     assert different.device == (different.host + 1) % 10
-    assert Replay.from_json(found.to_json()) == found
-    write_replay(tmp_path / "kept", source, found)
+    assert Reproduction.from_json(found.to_json()) == found
+    write_reproduction(tmp_path / "kept", winner, found)
     assert "elsewhere" not in (tmp_path / "kept" / "results.json").read_text()
 
 
 @pytest.mark.parametrize("road", ["latency", "energy", "fom"])
 def test_the_base_of_a_winner_in_the_repository_is_there(road: str, tmp_path: Path) -> None:
     """The bundled one, or, where that has been trained again since, the one kept beside the winners."""
-    source = find_source(RESULTS / road, tmp_path)
-    weights = bundled_weights() if source.config.base is None else load_weights(Path(source.config.base))
-    assert arrays_key(weights) == source.base
+    winner = find_winner(RESULTS / road, tmp_path)
+    weights = bundled_weights() if winner.config.base is None else load_weights(Path(winner.config.base))
+    assert arrays_key(weights) == winner.base
