@@ -18,7 +18,8 @@ from compress.errors import UsageError
 from compress.hashing import arrays_key
 from compress.network import load_weights, save_weights
 from edge.devices.local import LocalDevice
-from edge.meters.meter import Meter
+from edge.measuring.plan import PLANS
+from edge.meters.meter import Meter, open_meter
 from edge.runtime import tflite
 from search.candidate.base_network import bundled_weights
 from search.submission.reproduce import check, reproduce
