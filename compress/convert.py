@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.architecture import IMAGE_SIZE, Architecture
-from compress.datasets.dataset import Images
 from compress.errors import CandidateError, one_line
 from compress.network import Weights
 from compress.quantization import Quantization
@@ -39,7 +38,7 @@ class ConversionJob:
     weights: Weights
     quantization: Quantization
     io_dtype: str = "float32"
-    calibration: Images | None = None
+    calibration: NDArray[np.uint8] | None = None
 
 
 class Converter:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compress.architecture import CLASSES, IMAGE_SIZE, Architecture, Block
 from compress.errors import UsageError, one_line
-from compress.io import write_at_once
+from compress.io import atomic_write
 from compress.tensorflow_setup import keras
 
 Weights = list[NDArray[np.float32]]
@@ -121,7 +121,7 @@ def save_weights(path: Path, weights: Weights) -> None:
     arrays = [array.astype(np.float16) if array.ndim > 1 else array for array in weights]
     archive = BytesIO()
     np.savez(archive, *arrays)
-    write_at_once(path, archive.getvalue())
+    atomic_write(path, archive.getvalue())
 
 
 def load_weights(path: Path) -> Weights:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from compress.io import write_at_once
+from compress.io import atomic_write
 
 FORMAT = 2
 """The first one, of thrones 0.1.0, had no first line."""
@@ -49,12 +49,12 @@ class Cache:
 
     def put(self, value: bytes, kind: str, *key: Any) -> None:
         """Write the entry."""
-        write_at_once(self.path(kind, *key), _packed(value, kind, key))
+        atomic_write(self.path(kind, *key), _packed(value, kind, key))
 
     def add(self, value: bytes, kind: str, *key: Any) -> None:
         """Write one more entry of this key: a sample, of which all are kept."""
         path = self.path(kind, *key)
-        write_at_once(path / f"{time.time_ns():020d}", _packed(value, kind, key))
+        atomic_write(path / f"{time.time_ns():020d}", _packed(value, kind, key))
 
     def samples(self, kind: str, *key: Any) -> list[bytes]:
         """What was added under this key, the oldest first."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import NotAtHandError, UsageError, one_line
-from compress.hashing import arrays_key
+from compress.io import arrays_key
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]

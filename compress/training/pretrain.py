@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from compress.architecture import BASE
 from compress.datasets.dataset import Dataset
 from compress.errors import UsageError, one_line
-from compress.io import write_at_once
+from compress.io import atomic_write
 from compress.network import build, load_weights, save_weights
 from compress.tensorflow_setup import keras
 from compress.training.train import Epoch, Trainer, TrainPlan, accuracy, train
@@ -118,7 +118,7 @@ def pretrain(
             seconds=round(time.monotonic() - started, 1),
         )
         record = {**asdict(result), "cycles": [cycle.to_dict() for cycle in cycles]}
-        write_at_once(out.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
+        atomic_write(out.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
     except OSError as error:
         raise UsageError(f"{out}: {error.strerror}; choose another place with --out") from error
     checkpoint.unlink(missing_ok=True)
@@ -133,7 +133,7 @@ def _write_checkpoint(
     )
     archive = BytesIO()
     np.savez(archive, np.array(about), *trainer.state())
-    write_at_once(path, archive.getvalue())
+    atomic_write(path, archive.getvalue())
 
 
 def _resume(path: Path, identity: str) -> tuple[list[Epoch], float, list[NDArray[Any]]]:

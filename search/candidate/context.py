@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from compress.convert import ConversionJob, Converter
 from compress.datasets.dataset import Dataset
-from compress.hashing import arrays_key
+from compress.io import arrays_key
 from compress.network import Weights, build
 from compress.quantization import Quantization
 from compress.spec import CompressionSpec

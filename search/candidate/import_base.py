@@ -14,7 +14,7 @@ from compress.architecture import BASE
 from compress.datasets.dataset import Dataset
 from compress.errors import UsageError
 from compress.importing.checkpoint import read_checkpoint
-from compress.io import write_at_once
+from compress.io import atomic_write
 from compress.network import Weights, build, load_weights, save_weights
 from compress.training.train import accuracy, logits
 from edge.comparison import TRIAL_IMAGES
@@ -79,8 +79,8 @@ def import_base(
         validation_accuracy=accuracy(network, *data.validation),
         test_accuracy=accuracy(network, *data.test),
     )
-    write_at_once(path, content)
-    write_at_once(path.with_suffix(".json"), (json.dumps(asdict(about), indent=1) + "\n").encode())
+    atomic_write(path, content)
+    atomic_write(path.with_suffix(".json"), (json.dumps(asdict(about), indent=1) + "\n").encode())
     return path, about
 
 

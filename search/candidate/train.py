@@ -13,10 +13,10 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from compress.audit import audit
 from compress.convert import ConversionJob
-from compress.hashing import arrays_key
+from compress.io import arrays_key
 from compress.network import Weights, build, quantization_aware
+from compress.operators import verify_operators
 from compress.prune import inherit, resize
 from compress.spec import CompressionSpec
 from compress.tensorflow_setup import keras
@@ -105,7 +105,7 @@ def obtain(
             bench.progress.phase("converting")
             model = convert_trained(bench, spec, trained.weights)
         bench.cache.put(model, "model", key)
-    operators = audit(read_operators(model), spec.architecture(), spec.quantization, spec.io_dtype)
+    operators = verify_operators(read_operators(model), spec.architecture(), spec.quantization, spec.io_dtype)
     with clock.phase("measure"):
         bench.progress.phase("accuracy on the validation images")
         accuracy = accuracy_of(_labels(bench, model, "validation"), bench.data)

@@ -134,11 +134,11 @@ def best(
     if results.best is None:
         fail(f"{study}: no trial meets the accuracy constraint yet; continue with `thrones run {study}`")
     if out is not None:
-        from compress.io import write_at_once
+        from compress.io import atomic_write
         from search.storage.artifacts import read_artifact
 
         key = stored.trials[results.best_trial].user_attrs["artifact model.tflite"]
-        write_at_once(out, read_artifact(config, key))
+        atomic_write(out, read_artifact(config, key))
     written = []
     if folder is not None:
         from search.report.export import write_results

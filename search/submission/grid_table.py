@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 
 from compress.errors import UsageError
-from compress.io import write_at_once
+from compress.io import atomic_write
 from compress.quantization import Quantization
 from compress.spec import PRUNED_LAYERS, CompressionSpec
 from edge.measuring.measurement import Measurement
@@ -113,7 +113,7 @@ def write_tables(folder: Path, table: GridTable, study_file: str, team: str = "â
         to_json(table.rows, table.measurements),
     )
     for name, text in zip(FILES, texts, strict=True):
-        write_at_once(folder / name, text.encode())
+        atomic_write(folder / name, text.encode())
     slides = folder / f"{table.milestone.upper()}.pptx"
     write_deck(slides, table.deck(team, members))
     return [*(folder / name for name in FILES), slides]

@@ -9,9 +9,9 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.audit import audit
 from compress.datasets.dataset import Dataset
 from compress.errors import CandidateError, UsageError, one_line
+from compress.operators import verify_operators
 from edge.comparison import Images, compare
 from edge.devices.local import LocalDevice
 from edge.errors import EdgeError
@@ -167,7 +167,7 @@ def _check_spec(winner: Winner) -> None:
     """Raise UsageError where the specification describes another model than the stored one."""
     spec = winner.spec
     try:
-        audit(read_operators(winner.model), spec.architecture(), spec.quantization, spec.io_dtype)
+        verify_operators(read_operators(winner.model), spec.architecture(), spec.quantization, spec.io_dtype)
     except (CandidateError, EdgeError) as error:
         raise UsageError(f"{winner.where}: its specification does not lead to its model: {one_line(error)}") from error
 

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from compress.errors import UsageError
-from compress.io import write_at_once
+from compress.io import atomic_write
 from edge.measuring.measurement import Measurement
 from search.report.formatting import pluralize
 from search.submission.tables.render import BOLD3, table3_markdown
@@ -143,7 +143,7 @@ def write_reproduction(folder: Path, winner: Winner, found: Reproduction) -> Non
         "results.json": found.to_json().encode(),
     }
     for name, content in files.items():
-        write_at_once(folder / name, content)
+        atomic_write(folder / name, content)
 
 
 def windows_csv(runs: Sequence[Measurement]) -> str:

@@ -1,6 +1,5 @@
 """A submission from what lies in `runs` to a checked zip."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from compress.datasets.dataset import Dataset
 from compress.errors import UsageError
+from compress.io import atomic_write
 from edge.diagnostics import DOUBTFUL, WRONG, Finding
 from search.config import StudyConfig
 from search.submission.check.checks import check, study_of
@@ -48,19 +48,14 @@ def submit(
     name = f"{milestone.upper()}_{team}.zip"
     with tempfile.TemporaryDirectory(prefix="thrones-submit-") as temporary:
         made = Path(temporary) / name
-        made.write_bytes(zipped(content))
+        archive = zipped(content)
+        made.write_bytes(archive)
         findings = [*check_zip(made, config.folder.parent, find), *told]
         wrong = [finding for finding in findings if finding.verdict == WRONG]
         if wrong:
             what = "; ".join(f"{finding.what}: {finding.found} ({finding.remedy})" for finding in wrong)
             raise UsageError(f"{name} was not written: {what}")
-        out.mkdir(parents=True, exist_ok=True)
-        unfinished = out / f".{name}"
-        try:
-            shutil.copyfile(made, unfinished)
-            unfinished.replace(out / name)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        atomic_write(out / name, archive)
     return out / name, findings
 
 

@@ -11,10 +11,10 @@ import pytest
 from networks import architecture, random_images, random_network
 
 from compress.architecture import BASE
-from compress.audit import audit
 from compress.convert import ConversionJob, Converter
 from compress.errors import CandidateError
 from compress.network import build, quantization_aware
+from compress.operators import verify_operators
 from compress.quantization import Quantization
 from compress.training.train import logits
 from edge.runtime.tflite import open_interpreter, read_operators
@@ -52,7 +52,7 @@ def test_each_quantization_converts_and_passes_the_audit(
     converter: Converter, network: Any, quantization: str, io_dtype: str
 ) -> None:
     model = converter.convert(_job(network, quantization, io_dtype))
-    counts = audit(read_operators(model), SHAPE, Quantization(quantization), io_dtype)
+    counts = verify_operators(read_operators(model), SHAPE, Quantization(quantization), io_dtype)
     assert (counts["CONV_2D"], counts["DEPTHWISE_CONV_2D"]) == (3, 2)
     interpreter = open_interpreter(model, threads=1)  # checks the shapes as well
     for details in (*interpreter.get_input_details(), *interpreter.get_output_details()):
@@ -83,7 +83,7 @@ def test_outputs_agree_with_keras(
 
 def test_the_base_has_14_convolutions_13_depthwise_ones_and_the_head(converter: Converter) -> None:
     model = converter.convert(ConversionJob(BASE, build(BASE).get_weights(), Quantization.FLOAT32))
-    counts = audit(read_operators(model), BASE, Quantization.FLOAT32, "float32")
+    counts = verify_operators(read_operators(model), BASE, Quantization.FLOAT32, "float32")
     assert counts == {"CONV_2D": 14, "DEPTHWISE_CONV_2D": 13, "FULLY_CONNECTED": 1, "MEAN": 1}
 
 
@@ -168,9 +168,9 @@ FLOAT_ENDS = [_Operator("QUANTIZE", ("float32",)), *GOOD, _Operator("DEQUANTIZE"
 
 
 def test_the_audit_counts_what_is_right() -> None:
-    assert audit(GOOD, SHAPE, Quantization.INT8, "int8")["CONV_2D"] == 3
-    assert audit(FLOAT_ENDS, SHAPE, Quantization.INT8, "float32")["QUANTIZE"] == 1
-    assert audit(FLOAT_CONVOLUTION, SHAPE, Quantization.DYNAMIC, "float32")["MEAN"] == 1
+    assert verify_operators(GOOD, SHAPE, Quantization.INT8, "int8")["CONV_2D"] == 3
+    assert verify_operators(FLOAT_ENDS, SHAPE, Quantization.INT8, "float32")["QUANTIZE"] == 1
+    assert verify_operators(FLOAT_CONVOLUTION, SHAPE, Quantization.DYNAMIC, "float32")["MEAN"] == 1
 
 
 @pytest.mark.parametrize(
@@ -190,4 +190,4 @@ def test_the_audit_counts_what_is_right() -> None:
 )
 def test_the_audit_refuses(operators: list[_Operator], quantization: str, io_dtype: str, message: str) -> None:
     with pytest.raises(CandidateError, match=message):
-        audit(operators, SHAPE, Quantization(quantization), io_dtype)
+        verify_operators(operators, SHAPE, Quantization(quantization), io_dtype)

@@ -15,8 +15,8 @@ SOURCES = {
     "conversion": ("convert", "quantization", "network"),
 }
 PINNED = {
-    "training": (2, "a797b4b92e9d"),
-    "conversion": (2, "5a125681686f"),
+    "training": (2, "0ac32072b0d6"),
+    "conversion": (2, "8ccab952418c"),
 }
 """The version, and what the code was like when it was counted up, or was seen to do the same as before."""
 

@@ -15,7 +15,7 @@ from paths import RESULTS
 
 from compress.datasets.dataset import load
 from compress.errors import UsageError
-from compress.hashing import arrays_key
+from compress.io import arrays_key
 from compress.network import load_weights, save_weights
 from edge.devices.local import LocalDevice
 from edge.measuring.plan import PLANS

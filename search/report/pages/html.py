@@ -1,9 +1,7 @@
-"""Tables as HTML, and pages that appear whole or not at all."""
+"""Tables as HTML."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 
 
 def table_html(
@@ -30,15 +28,3 @@ def table_html(
     )
     head = f"<thead><tr>{head}</tr></thead>" if columns else ""
     return f'<div class="wide"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Put `text` at `path` in one step: a reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        half.write_text(text, encoding="utf-8")
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
-    return path

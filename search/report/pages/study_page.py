@@ -10,11 +10,12 @@ from typing import Any
 import pandas
 from plotly.offline import get_plotlyjs
 
+from compress.io import atomic_write
 from compress.spec import CompressionSpec
 from edge.measuring.measurement import DEFINITIONS
 from search.report import charts, comparison, tables
 from search.report.formatting import NONE
-from search.report.pages.html import table_html, write_whole
+from search.report.pages.html import table_html
 from search.report.pages.trial_page import first_trained, remove_stale_pages, write_trial_pages
 from search.report.results import StudyResults, TrialResult
 from search.report.timeline import timeline_chart
@@ -63,7 +64,9 @@ def write_page(results: StudyResults, folder: Path, links: Mapping[str, str] | N
         environment=table_html((), _environment(results), kind="facts"),
         definitions=table_html((), [row for row in definitions if row[1]], kind="facts"),
     )
-    return write_whole(folder / "report.html", page)
+    path = folder / "report.html"
+    atomic_write(path, page.encode())
+    return path
 
 
 def write_csv(results: StudyResults, folder: Path) -> Path:
@@ -73,7 +76,9 @@ def write_csv(results: StudyResults, folder: Path) -> Path:
     columns = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
     # convert_dtypes: else whole numbers become floats beside the gap of a trial without them.
     frame = pandas.DataFrame(rows, columns=columns or ["number"]).convert_dtypes()
-    return write_whole(folder / "trials.csv", frame.to_csv(index=False, lineterminator="\n"))
+    path = folder / "trials.csv"
+    atomic_write(path, frame.to_csv(index=False, lineterminator="\n").encode())
+    return path
 
 
 def most_relevant(results: StudyResults, links: Mapping[str, str]) -> list[TrialResult]:

@@ -8,12 +8,13 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from compress.io import atomic_write
 from compress.spec import CompressionSpec
 from edge.measuring.measurement import Measurement, Window
 from search.report import tables
 from search.report.comparison import METRICS
 from search.report.formatting import NONE, marked, percent, pluralize, significant
-from search.report.pages.html import table_html, write_whole
+from search.report.pages.html import table_html
 from search.report.results import StudyResults, TrialResult
 from search.storage.study_state import INTERRUPTED
 from search.strategy.warm_start import weights_only
@@ -58,7 +59,7 @@ def write_trial_pages(results: StudyResults, folder: Path) -> dict[str, str]:
         if trial.number in why:
             ancestry = _ancestry(trial, trained, near)
             page = _page(results, trial, why[trial.number], ancestry, folder)
-            write_whole(folder / links[str(trial.number)], template.substitute(page))
+            atomic_write(folder / links[str(trial.number)], template.substitute(page).encode())
     return links
 
 

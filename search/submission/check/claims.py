@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.audit import audit
 from compress.datasets.dataset import Dataset
 from compress.errors import CandidateError, UsageError, one_line
+from compress.operators import verify_operators
 from compress.spec import CompressionSpec
 from edge.comparison import try_pixels
 from edge.devices.local import LocalDevice
@@ -255,7 +255,7 @@ def _spec(folder: Path, model: bytes) -> Finding:
     """Whether the model is what the specification leads to: its operators, their order and the size of every map."""
     try:
         spec = CompressionSpec.from_dict(json.loads(_read(folder / "spec.json")))
-        audit(read_operators(model), spec.architecture(), spec.quantization, spec.io_dtype)
+        verify_operators(read_operators(model), spec.architecture(), spec.quantization, spec.io_dtype)
     except (ValueError, CandidateError) as error:
         return Finding("spec.json", one_line(error), WRONG, "pack the winner's spec")
     return Finding("spec.json", f"{spec.quantization}, {spec.architecture().macs:,} MACs, as the model is built", OK)

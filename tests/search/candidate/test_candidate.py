@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from networks import random_images
 
-from compress.audit import audit
 from compress.convert import ConversionJob, convert
 from compress.datasets.dataset import Dataset
 from compress.network import Weights, build, quantization_aware
+from compress.operators import verify_operators
 from compress.spec import CompressionSpec
 from compress.training.train import Epoch, Trainer
 from edge.runtime.tflite import read_operators
@@ -95,7 +95,9 @@ def test_the_aware_network_begins_with_the_parents_weights(legs: list[_Leg]) -> 
 def test_what_was_trained_aware_converts_and_passes_the_audit() -> None:
     spec = replace(AWARE, epochs=1, io_dtype="uint8")
     model = convert(ConversionJob(spec.architecture(), _tune(spec), spec.quantization, spec.io_dtype))
-    assert audit(read_operators(model), spec.architecture(), spec.quantization, spec.io_dtype)["CONV_2D"] == 3
+    operators = read_operators(model)
+    counts = verify_operators(operators, spec.architecture(), spec.quantization, spec.io_dtype)
+    assert counts["CONV_2D"] == 3
 
 
 def test_keras_keeps_nothing_of_the_networks_before(legs: list[_Leg]) -> None:

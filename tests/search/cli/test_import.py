@@ -14,7 +14,7 @@ from networks import random_weights, same_weights, weight_shapes
 from compress.architecture import BASE
 from compress.datasets.dataset import Dataset, load
 from compress.errors import UsageError
-from compress.hashing import arrays_key
+from compress.io import arrays_key
 from compress.network import Weights, build, load_weights, save_weights
 from compress.tensorflow_setup import keras
 from compress.training.train import accuracy

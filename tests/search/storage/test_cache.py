@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.io import write_at_once
+from compress.io import atomic_write
 from search.cache import Cache
 
 
@@ -51,7 +51,7 @@ def test_a_failed_write_leaves_the_old_entry_and_nothing_else(cache: Cache, monk
         with pytest.raises(OSError, match="No space left"):
             cache.put(b"new", "model", 1)
     with pytest.raises(TypeError, match="bytes-like"):
-        write_at_once(cache.path("model", 1), "no bytes")  # type: ignore[arg-type]  # so that the write itself fails
+        atomic_write(cache.path("model", 1), "no bytes")  # type: ignore[arg-type]  # so that the write itself fails
     assert cache.get("model", 1) == b"old"
     assert [path.name for path in (cache.folder / "model").iterdir()] == [cache.path("model", 1).name]
 
@@ -101,7 +101,7 @@ def test_a_damaged_entry_is_absent_and_said_so(cache: Cache, damage: str) -> Non
 @given(content=st.binary(max_size=200))
 def test_whatever_stands_in_a_file_it_is_an_entry_or_absent(tmp_path_factory: Any, content: bytes) -> None:
     cache = Cache(tmp_path_factory.mktemp("any"))
-    write_at_once(cache.path("model", 1), content)
+    atomic_write(cache.path("model", 1), content)
     assert cache.get("model", 1) is None
     assert [entry.key for entry in cache.entries()] == [None]
 
@@ -122,12 +122,12 @@ def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_it_retur
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", renamed)
-    write_at_once(tmp_path / "file", b"1")
+    atomic_write(tmp_path / "file", b"1")
     assert done == ["content", "name", "folder"]
 
 
 def test_a_write_makes_its_folder_and_replaces_a_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model.tflite"
-    write_at_once(path, b"1")
-    write_at_once(path, b"2")
+    atomic_write(path, b"1")
+    atomic_write(path, b"2")
     assert path.read_bytes() == b"2"
