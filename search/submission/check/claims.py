@@ -27,8 +27,8 @@ from search.submission.reproduce import MAX_DIFFERING_SHARE
 from search.submission.reproduction import MIN_RUNS, Reproduction, table3, windows_csv
 from search.submission.slides.slide_reader import SlideText
 from search.submission.tables import render as tables
-from search.submission.tables.insights import KEEP_PERCENT
 from search.submission.tables.rows import REQUIRED
+from search.submission.tables.settings import KEEP_PERCENT
 
 SLOWER = 1.5
 """Two measurements of one model on one kind of processor may differ by so much before it is told."""

@@ -29,9 +29,10 @@ from search.submission.slides.layout import (
 )
 from search.submission.slides.slide_charts import add_scatter, quantities, series
 from search.submission.slides.slide_reader import SlideText, overflows, read_slides
-from search.submission.tables.insights import KEEP_PERCENT, Finding, Findings, table1_findings, table2_findings
+from search.submission.tables.insights import Insights, table1_insights, table2_insights
 from search.submission.tables.render import BOLD3, INT8, body, columns, columns3, notes, table3_cells, table3_notes
 from search.submission.tables.rows import REQUIRED, Row, Table3
+from search.submission.tables.settings import KEEP_PERCENT, Insight
 
 __all__ = ["Deck", "SlideText", "overflows", "read_slides", "write_deck", "write_table3_slide"]
 
@@ -77,7 +78,7 @@ def write_deck(path: Path, deck: Deck) -> None:
     name = deck.milestone.upper()
     presentation = new_presentation(f"{name}: {SUBJECTS[deck.milestone]} of MobileNet-v1", _plain(deck.members))
     quantized = deck.milestone == "m2"
-    said = table2_findings(deck.compared, deck.float_rows) if quantized else table1_findings(deck.compared)
+    said = table2_insights(deck.compared, deck.float_rows) if quantized else table1_insights(deck.compared)
     footer = f"Team {_plain(deck.team)}  |  {name}"
     _cover(presentation, deck)
     _approach(presentation, deck, footer)
@@ -209,7 +210,7 @@ def _settings_grid(rows: Sequence[Row], part: Sequence[Row]) -> Grid:
     return Grid(columns(rows), [texts[row] for row in part], bold, shaded)
 
 
-def _charts(presentation: Any, deck: Deck, said: Findings, footer: str) -> None:
+def _charts(presentation: Any, deck: Deck, said: Insights, footer: str) -> None:
     shown = quantities(deck.compared)
     names = [quantity.title.split(" [")[0].removesuffix(" for one image") for quantity in shown]
     title = "Accuracy against " + ", ".join(names[:-1]) + f" and {names[-1]}"
@@ -224,7 +225,7 @@ def _charts(presentation: Any, deck: Deck, said: Findings, footer: str) -> None:
     add_text(slide, Box(MARGIN, 5.25, FULL, 1.75), _lines(said.results), (16, 10), gap=0.4)
 
 
-def _lines(findings: Sequence[Finding]) -> list[Line]:
+def _lines(findings: Sequence[Insight]) -> list[Line]:
     return [Line(finding.text, f"{finding.topic}:") for finding in findings]
 
 

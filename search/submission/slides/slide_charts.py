@@ -14,9 +14,9 @@ from pptx.util import Pt
 
 from search.report.formatting import pluralize
 from search.submission.slides.layout import FONT, INK, SOFT, Box
-from search.submission.tables.insights import KEEP_PERCENT
 from search.submission.tables.render import EST
 from search.submission.tables.rows import Row
+from search.submission.tables.settings import KEEP_PERCENT
 
 LOG_FROM = 10.0
 """Where the largest value is more than so many times the smallest, the axis is logarithmic."""

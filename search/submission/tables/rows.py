@@ -1,4 +1,4 @@
-"""A line of Table 1, 2 or 3, as plain data; the tables' definitions, and the rows that the rules ask for."""
+"""Rows of Tables 1, 2 and 3 as plain data, the columns' definitions, and the rows that the rules require."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ from compress.errors import UsageError
 from compress.quantization import Quantization
 
 Key = tuple[float, int, str]
-"""What names a row: fraction, epochs, format."""
+"""The key of a row: pruning ratio, epochs, quantization."""
 _PRUNED = tuple((fraction, epochs) for fraction in (0.05, 0.25, 0.5, 0.75, 0.9) for epochs in (0, 3, 5))
 REQUIRED: dict[str, tuple[Key, ...]] = {
     "m1": tuple((*setting, Quantization.FLOAT32) for setting in _PRUNED),
     "m2": tuple((*setting, Quantization.DYNAMIC) for setting in ((0.0, 0), *_PRUNED)),
 }
-"""The settings that the rules of M1 and M2 ask for; of M2 dynamic quantization alone, too."""
+"""The settings that the rules of M1 and M2 require; for M2 also dynamic quantization without pruning."""
 
 DEFINITIONS = {
     "test accuracy": "share of all test images that the saved model labels correctly, run by the device's interpreter",
@@ -26,14 +26,16 @@ DEFINITIONS = {
     "FoM": "accuracy in % / (latency in ms x energy in mJ); published entries use fractions, seconds and joules: "
     "theirs = ours x 10,000",
 }
-"""What each column means; stands under every table."""
+"""The meaning of each column, shown under every table."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One setting of Table 1 or 2: a pruned fraction, fine-tune epochs, a format, and what was measured of it.
+    """One setting of Table 1 or 2 with its measured figures.
 
-    `estimated`: power and energy come from an assumed power. They are None where there was no meter at all.
+    fraction: the pruning ratio.
+    epochs: the epochs of fine-tuning.
+    estimated: power and energy come from an assumed power. They are None where there was no meter at all.
     """
 
     fraction: float
@@ -56,15 +58,15 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What names it."""
+        """Return what identifies the row in a table."""
         return self.fraction, self.epochs, self.quantization
 
 
 @dataclass(frozen=True)
 class Table3:
-    """The line of Table 3: medians over `runs` measurements, and how far the runs lie apart.
+    """The line of Table 3: medians over `runs` measurements, and how much the runs differ.
 
-    rule_percent: the test accuracy that the road asks for.
+    rule_percent: the required test accuracy.
     spreads: for each figure's field name, largest minus smallest run over the median.
     """
 
@@ -82,16 +84,16 @@ class Table3:
 
     @property
     def fom(self) -> float:
-        """Accuracy in percent / (latency in ms x energy in mJ)."""
+        """Return accuracy in percent / (latency in ms x energy in mJ)."""
         return self.test_accuracy_percent / (self.latency_ms * self.energy_mj)
 
     @property
     def fom_published(self) -> float:
-        """The same as published entries give it: accuracy as a fraction / (s x J)."""
+        """Return the FoM as published entries give it: accuracy as a fraction / (s x J)."""
         return self.fom * 10_000
 
 
 def check_percent(name: str, value: object) -> None:
-    """Raises UsageError unless `value` is a number within 0..100."""
+    """Raise UsageError unless `value` is a number within 0..100."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100:
         raise UsageError(f"{name} must be a number within 0..100, got {value!r}")
