@@ -34,17 +34,17 @@ def _dotted(location: Sequence[str | int]) -> str:
 
 
 def _known_keys(config: type[BaseModel], sections: Sequence[str | int]) -> list[str]:
-    return list(_model_of(config, sections).model_fields)
+    return list(model_of(config, sections).model_fields)
 
 
 def _choices(config: type[BaseModel], sections: Sequence[str | int], key: str) -> list[str]:
     """Return the values of a key that has only a few."""
-    field = _model_of(config, sections).model_fields.get(key)
+    field = model_of(config, sections).model_fields.get(key)
     annotation = field.annotation if field else None
     return [str(choice) for choice in get_args(annotation)] if get_origin(annotation) is Literal else []
 
 
-def _model_of(config: type[BaseModel], sections: Sequence[str | int]) -> type[BaseModel]:
+def model_of(config: type[BaseModel], sections: Sequence[str | int]) -> type[BaseModel]:
     """Return the model of a section; the number of an entry in a list of tables is passed over."""
     model = config
     for section in sections:

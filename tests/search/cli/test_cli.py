@@ -256,7 +256,7 @@ def test_a_stray_end_of_a_file_keeps_its_traceback(folder: Path) -> None:
     command = [sys.executable, "-c", code, "data", "digits"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 1 and "Aborted" not in ended.stdout + ended.stderr
-    assert "line 2, in find" in ended.stderr
+    assert "line 3, in find" in ended.stderr
     assert ended.stderr.splitlines()[-1] == "RuntimeError: something ended too early: No data left in file"
 
 

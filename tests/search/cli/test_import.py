@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import squares
-from networks import random_weights, same_weights, weight_shapes
+from course_network import fitted_network
+from networks import same_weights
 
 from compress.architecture import BASE
 from compress.datasets.dataset import Dataset, load
 from compress.errors import UsageError
 from compress.io import arrays_key
 from compress.network import Weights, build, load_weights, save_weights
-from compress.tensorflow_setup import keras
 from compress.training.train import accuracy
 from search.cache import Cache
 from search.candidate.base_network import base_weights
@@ -37,17 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def network(data: Dataset) -> Any:
     """The 85 layers, random but for the last, which was fitted to tell the squares apart from pixels 0..255."""
-    network = build(BASE)
-    network.set_weights(random_weights(weight_shapes(BASE), 0))
-    images, labels = data.train[0].astype(np.float32), data.train[1]
-    network(images, training=True)  # the statistics of what really comes, or the signal is lost in 27 layers
-    features = keras.Model(network.inputs, network.layers[-3].output).predict(images, verbose=0)
-    wanted = np.eye(10)[labels] - 0.1
-    centre = features.mean(axis=0)
-    spread = features - centre
-    kernel = np.linalg.solve(spread.T @ spread + 1e-3 * np.trace(spread.T @ spread) * np.eye(1024), spread.T @ wanted)
-    network.layers[-2].set_weights([10 * kernel, -10 * centre @ kernel])
-    return network
+    return fitted_network(*data.train)
 
 
 def test_import_writes_the_base_and_what_it_is(data: Dataset, courses: Path, network: Any, tmp_path: Path) -> None:

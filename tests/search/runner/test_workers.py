@@ -116,7 +116,7 @@ def test_one_more_worker_joins_by_hand_and_a_stranger_is_refused(tmp_path: Path,
     other.parent.mkdir()
     other.write_text(path.read_text().replace("train_s = 2.0", "train_s = 3.0"))
     words = refused("worker", "joined.toml", "--storage", postgres.url, folder=other.parent)
-    assert "another rehearsal" in words
+    assert "another dry_run" in words
     board = ("--device", "fake://x?cpu=other")
     words = refused("worker", "joined.toml", "--storage", postgres.url, *board, folder=tmp_path)
     assert "another kind of board" in words
