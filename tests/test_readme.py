@@ -115,7 +115,8 @@ def test_named_studies_load(readme: str) -> None:
     for name in set(re.findall(r"studies/\w+\.toml", TEXTS[readme])) - {"studies/short.toml"}:  # the reader writes it
         load_config(ROOT / name)
     for block in code_blocks("toml", readme):
-        parse_config(block, STUDIES / "example.toml", Path("runs"))
+        folder = ROOT if 'extends = "studies/' in block else STUDIES
+        parse_config(block, folder / "example.toml", Path("runs"))
 
 
 def table(readme: str, heads: str) -> list[list[str]]:
