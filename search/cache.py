@@ -1,7 +1,7 @@
-"""A folder of what was once trained or measured, named by a hash of everything it depends on, for all studies.
+"""Keep trained models and measurements for all studies, in files named by a hash of everything that they depend on.
 
-An entry is a line of JSON, what it is and what it depends on, and behind it the bytes. A key is a dictionary of what
-the value depends on. An entry that cannot be read, for a power cut or a failing disk, counts as absent.
+An entry is a line of JSON (its kind and key), followed by the bytes. A key is a dictionary of everything that the value
+depends on. An entry that cannot be read, after a power cut or on a failing disk, counts as absent.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 from compress.io import atomic_write
 
 FORMAT = 2
-"""The first one, of thrones 0.1.0, had no first line."""
+"""Format 1, of thrones 0.1.0, had no first line."""
 _KEYS: dict[Path, tuple[Any, ...]] = {}
-"""What was read: an entry's key never changes, and a search asks for thousands again and again."""
+"""Keys that were read: the key of an entry never changes, and a search reads thousands again and again."""
 
 
 class Entry(NamedTuple):
-    """A file of the cache: what its first line says. `key` is None where it cannot be read."""
+    """A file of the cache and the key in its first line; `key` is None where it cannot be read."""
 
     path: Path
     kind: str
@@ -30,21 +30,21 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Cache:
-    """Entries are files `<kind>/<hash of the key>`; an entry is written at once or not at all.
+    """Entries are files `<kind>/<hash of the key>`; an entry is written whole or not at all.
 
-    `tell` hears of an entry that is damaged.
+    `log` gets a line for each damaged entry.
     """
 
     folder: Path
-    tell: Callable[[str], object] = lambda line: None
+    log: Callable[[str], object] = lambda line: None
 
     def path(self, kind: str, *key: Any) -> Path:
-        """Where the entry for this key stands or would stand."""
+        """Return the place of the entry for this key, whether it exists or not."""
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
         return self.folder / kind / digest
 
     def get(self, kind: str, *key: Any) -> bytes | None:
-        """The entry, or None."""
+        """Return the entry, or None."""
         return self._read(self.path(kind, *key))
 
     def put(self, value: bytes, kind: str, *key: Any) -> None:
@@ -52,24 +52,24 @@ class Cache:
         atomic_write(self.path(kind, *key), _packed(value, kind, key))
 
     def add(self, value: bytes, kind: str, *key: Any) -> None:
-        """Write one more entry of this key: a sample, of which all are kept."""
+        """Write one more entry for this key: a sample. All samples are kept."""
         path = self.path(kind, *key)
         atomic_write(path / f"{time.time_ns():020d}", _packed(value, kind, key))
 
     def samples(self, kind: str, *key: Any) -> list[bytes]:
-        """What was added under this key, the oldest first."""
+        """Return the samples of this key, the oldest first."""
         found = (self._read(path) for path in sorted(self.path(kind, *key).glob("[!.]*")))
         return [value for value in found if value is not None]
 
     def keys(self, kind: str) -> Iterator[tuple[Any, ...]]:
-        """The keys of all entries of a kind that can be read, in an order that stays."""
+        """Return the keys of all readable entries of a kind, in a stable order."""
         for path in sorted((self.folder / kind).glob("[!.]*")):
             key = _read_key(path)
             if key is not None:
                 yield key
 
     def entries(self) -> list[Entry]:
-        """Every file of the cache, those that are being written or were left half written included."""
+        """Return every file of the cache, including files that are being written or were left half written."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         return [Entry(path, self._kind_of(path), _read_key(path) if self._whole(path) else None) for path in files]
 
@@ -87,12 +87,12 @@ class Cache:
             content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:  # a failing disk; what it held can be made again
-            self.tell(f"{path} cannot be read ({error.strerror}); it is made anew")
+        except OSError as error:  # a failing disk; the value can be made again
+            self.log(f"{path} cannot be read ({error.strerror}); it is made anew")
             return None
         value = _unpacked(content)
         if value is None:
-            self.tell(f"{path} is damaged; it is made anew")
+            self.log(f"{path} is damaged; it is made anew")
         return value
 
 
@@ -102,7 +102,7 @@ def _packed(value: bytes, kind: str, key: tuple[Any, ...]) -> bytes:
 
 
 def _unpacked(content: bytes) -> bytes | None:
-    """The value, or None where it is not what was written."""
+    """Return the value, or None where it is not what was written."""
     first, _, value = content.partition(b"\n")
     about = _about(first)
     if about is None or about.get("sha256") != hashlib.sha256(value).hexdigest():

@@ -1,4 +1,4 @@
-"""What the cache holds, and why each of it would be used or passed over."""
+"""Report the content of the cache, and why each entry would be used or passed over."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,13 @@ from search.cache import Cache, Entry
 MEANINGS = {
     "bases": "unpruned networks, trained on data that has no bundled one",
     "base": "the unpruned network, converted",
-    "teacher": "the base's answers to the training images",
+    "teacher": "the base's logits on the training images",
     "weights": "trained networks",
     "model": "trained networks, converted",
-    "untrained": "structures, converted",
-    "labels": "what models make of the images",
-    "structures": "speed of structures: samples",
-    "turns": "speed of structures, in turns with the best: rounds",
+    "untrained": "untrained architectures, converted",
+    "labels": "labels that models give to the images",
+    "structures": "speed of architectures: samples",
+    "turns": "speed of architectures, in turns with the best: rounds",
     "measurements": "measurements of trained models: samples",
     "speed": "speed of the base at each start",
 }
@@ -31,7 +31,7 @@ WRITTEN_WITHIN_S = 3_600
 
 @dataclass(frozen=True)
 class Usage:
-    """Entries of one kind that share a verdict; `passed_over`: no command of this installation will read them."""
+    """Entries of one kind with the same verdict; `passed_over`: this installation never reads them."""
 
     kind: str
     verdict: str
@@ -41,7 +41,7 @@ class Usage:
 
 
 def usage(cache: Cache) -> list[Usage]:
-    """All entries of the cache, those of one kind and one verdict together."""
+    """Return all entries of the cache, grouped by kind and verdict."""
     grouped: dict[tuple[str, str, bool], list[Path]] = {}
     here = {name: str(value) for name, value in kind_of(read_environment(), "local:").items()}
     for entry in cache.entries():
@@ -58,7 +58,7 @@ def usage(cache: Cache) -> list[Usage]:
 
 
 def prune(found: Iterable[Usage], older_than_days: float | None = None) -> tuple[int, int]:
-    """Remove what is passed over, and with `older_than_days` what was written before then; how many, and the bytes."""
+    """Remove what is passed over, and with `older_than_days` what is older; return the number of files and of bytes."""
     removed = size_bytes = 0
     for each in found:
         for path in each.paths:
@@ -73,7 +73,7 @@ def prune(found: Iterable[Usage], older_than_days: float | None = None) -> tuple
 
 
 def _verdict(entry: Entry, here: Mapping[str, str]) -> tuple[str, bool]:
-    """Why an entry is used or passed over, and whether this installation passes it over for ever."""
+    """Return why an entry is used or passed over, and whether this installation never reads it."""
     key: Any = entry.key[0] if entry.key else None
     if not isinstance(key, dict):
         return DAMAGED, True

@@ -1,4 +1,4 @@
-"""The rig before it is trusted: put the agent on a device over SSH, and look at everything that can be wrong."""
+"""Prepare the test bench: install the agent on a device over SSH, and check everything that can be wrong."""
 
 import shutil
 import tarfile
@@ -19,7 +19,7 @@ from edge.remote.connect import connector, open_shell, parse_url
 
 HOME = ".local/share/thrones"
 START_S = 60.0
-"""Python starts slowly from a Pi's card, and a meter is waited for before the agent listens."""
+"""Python starts slowly from a Pi's card, and the agent waits for its meter before it listens."""
 UNIT = """[Unit]
 Description=thrones agent: measures models for a host
 After=network.target
@@ -45,16 +45,16 @@ include = ["edge*"]
 """
 
 
-def set_up(url: str, meter: str | None, say: Callable[[str], None]) -> list[Finding]:
+def set_up(url: str, meter: str | None, on_status: Callable[[str], None]) -> list[Finding]:
     """Install or upgrade the agent on the device behind an ssh:// URL, start it, and check it through a tunnel.
 
-    `meter`: one that hangs on the device. Raises UsageError for another URL, UnavailableError when a step fails.
+    `meter`: one that is connected to the device. Raises UsageError for another URL, UnavailableError when a step fails.
     """
     address = parse_url(url)
     if address.scheme != "ssh":
         raise UsageError(f"{url!r} is no ssh:// address", remedy="for example pi@raspberrypi.local")
     if meter is not None:
-        open_meter(meter)  # a slip is told here, and not in a log over there
+        open_meter(meter)  # reports a slip here, not in a log on the device
         if not meter.isprintable() or any(letter in meter for letter in " \"'\\%$"):
             message = f"meter {meter!r} has a letter that a service file cannot hold"
             raise UsageError(message, remedy="rename what it names")
@@ -65,22 +65,22 @@ def set_up(url: str, meter: str | None, say: Callable[[str], None]) -> list[Find
     with shell:
         port = address.agent_port
         _run(shell, "no Python 3.10 or later", "python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'")
-        say("making a virtual environment")
+        on_status("making a virtual environment")
         _run(shell, "apt install python3-venv there", f"mkdir -p {HOME} && python3 -m venv {HOME}/venv")
-        say(f"installing thrones {installed_version()}")
+        on_status(f"installing thrones {installed_version()}")
         with tempfile.TemporaryDirectory() as folder:
             _send(shell, _package(Path(folder)), f"{HOME}/agent.tar.gz")
         unpack = f"cd {HOME} && rm -rf source && mkdir source && tar xzf agent.tar.gz -C source"
         _run(shell, "is the disk there full?", unpack)
         _run(shell, "does the device reach PyPI?", f"{HOME}/venv/bin/pip install --quiet --upgrade {HOME}/source")
-        say("starting the agent")
-        _start(shell, port, meter, say)
+        on_status("starting the agent")
+        _start(shell, port, meter, on_status)
     with RemoteDevice(url, connector(url), first_contact_s=START_S) as device:
         return [Finding("agent", f"thrones {device.version} on port {port}", OK), *device.check()]
 
 
 def doctor(device: str, meter: str) -> Iterator[Finding]:
-    """Look at the device and the meter, one thing after the other; what cannot be reached ends its part."""
+    """Check the device, then the meter; the checks of one that cannot be reached end there."""
     if device == "local:":
         yield from check_device()
     else:
@@ -102,7 +102,7 @@ def _same(mine: str, theirs: str) -> tuple[str, str]:
 
 
 def _package(folder: Path) -> Path:
-    """A source archive of what a device needs: the `edge` package and the dependencies of the small install."""
+    """Write a source archive for a device: the `edge` package and the dependencies of the small install."""
     needed = [need for need in requires("thrones") or [] if "extra ==" not in need]
     source = Path(str(files("edge")))
     (folder / "pyproject.toml").write_text(PROJECT.format(version=installed_version(), dependencies=needed))
@@ -114,7 +114,7 @@ def _package(folder: Path) -> Path:
     return archive
 
 
-def _start(shell: Any, port: int, meter: str | None, say: Callable[[str], None]) -> None:
+def _start(shell: Any, port: int, meter: str | None, on_status: Callable[[str], None]) -> None:
     option = f" --meter {meter}" if meter else ""
     unit = UNIT.format(home=HOME, port=port, meter=option)
     folder = ".config/systemd/user"
@@ -129,7 +129,7 @@ def _start(shell: Any, port: int, meter: str | None, say: Callable[[str], None])
         command = " && ".join(["loginctl enable-linger", *(f"systemctl --user {step}" for step in steps)])
         _run(shell, "see `journalctl --user -u thrones-agent` there", command)
         return
-    say("no systemd for this user there: started now, but not at the next boot")
+    on_status("no systemd for this user there: started now, but not at the next boot")
     command = f"{HOME}/venv/bin/python -m edge serve --port {port}{option}"
     _run(shell, "stop the old agent", f"pkill -f '[e]dge serve --port {port}'; sleep 1; true")
     _run(shell, f"see {HOME}/agent.log there", f"nohup {command} > {HOME}/agent.log 2>&1 < /dev/null & true")

@@ -1,4 +1,4 @@
-"""What the user sees while a study runs: one live line on a terminal, and a line for each trial that ended."""
+"""Show a running study: one live line on a terminal, and a line for each trial that ended."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,23 +11,26 @@ from rich.text import Text
 
 
 class _Left(ProgressColumn):
-    """The time left of the budget, which goes on between two phases; nothing where there is no budget."""
+    """The time left of the budget, also between two phases; nothing where there is no budget."""
 
     def render(self, task: Task) -> Text:
-        """Minutes and seconds."""
+        """Return minutes and seconds."""
         minutes, seconds = divmod(int(max(0.0, (task.total or 0.0) - (task.elapsed or 0.0))), 60)
         return Text(f"{minutes}:{seconds:02} left" if task.total else "")
 
 
 class Progress:
-    """Trial, phase, epoch, best so far, time left of so many minutes (0: no budget); use it in a `with`."""
+    """Show trial, phase, epoch, the best so far and the time left of the budget; use it in a `with`.
+
+    minutes: the budget; 0: none.
+    """
 
     def __init__(self, console: Console, minutes: float) -> None:
         self.console = console
         self._best = ""
         self._phase = "starting"
         self._trial = ""
-        self._heard: Callable[[str], object] = lambda phase: None
+        self._on_phase: Callable[[str], object] = lambda phase: None
         self._seconds = minutes * 60
         self._bar = Bar(
             SpinnerColumn(),
@@ -52,34 +55,35 @@ class Progress:
         self._bar.stop()
 
     def begin(self) -> None:
-        """The budget's clock starts now."""
+        """Start the clock of the budget."""
         self._best = "best: none yet"
         self._bar.reset(self._task, total=self._seconds)
 
     def end(self) -> None:
-        """The budget is spent; what comes now takes as long as it takes."""
+        """Show that the budget is spent; what follows has no time limit."""
         self._trial = ""
         self._bar.update(self._task, total=0)
 
-    def trial(self, number: int, heard: Callable[[str], object] = lambda phase: None) -> None:
-        """Trial `number` begins; `heard` is told each of its phases, too."""
-        self._trial, self._heard = f"trial {number}", heard
+    def trial(self, number: int, on_phase: Callable[[str], object] = lambda phase: None) -> None:
+        """Show that trial `number` begins; `on_phase` gets each of its phases, too."""
+        self._trial = f"trial {number}"
+        self._on_phase = on_phase
         self.phase("choosing")
 
     def phase(self, phase: str) -> None:
-        """What is being done now."""
+        """Show the phase that runs now."""
         self._phase = phase
-        self._heard(phase)
+        self._on_phase(phase)
         self._show()
 
     def best(self, best: str) -> None:
-        """The best candidate so far, in a few words."""
+        """Show the best candidate so far, in a few words."""
         self._best = f"best: {best}"
         self._show()
 
     def line(self, text: str) -> None:
-        """A line that stays."""
-        # Who started this worker was killed, and rich would end it: what it does counts all the same.
+        """Print a line that stays."""
+        # stdout may be closed, because the parent died. rich then raises SystemExit; keep working.
         with suppress(SystemExit):
             self.console.print(text, highlight=False, soft_wrap=True)
 
