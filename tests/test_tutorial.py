@@ -15,7 +15,7 @@ import squares
 from course_network import fitted_network
 from paths import STUDIES
 
-from compress.datasets.dataset import load
+from compress.datasets.load import load
 from search.config import load_config
 
 PAGE = (STUDIES / "TUTORIAL.md").read_text(encoding="utf-8")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.datasets.dataset import Dataset, load, with_test_deployment
+from compress.datasets.course_test_set import with_test_deployment
+from compress.datasets.dataset import Dataset
+from compress.datasets.load import load
 from compress.errors import NotAtHandError, UsageError
 from search.config import StudyConfig, load_config, overlaid
 from search.study_file import check_exists

@@ -18,7 +18,7 @@ Dataset = Annotated[str, typer.Argument(metavar="DATA", help="cifar10, digits or
 @data_commands.command(epilog="Example: thrones data --data ~/cifar-10-batches-py")
 def data(name: Dataset = "cifar10", data: Data = None, test: Test = None, as_json: Json = False) -> None:
     """Show where CIFAR-10 was looked for, what was found, and how the images are split."""
-    from compress.datasets.dataset import places
+    from compress.datasets.cifar10 import places
     from search.candidate.resolve_dataset import find
 
     looked = places(data) if name == "cifar10" else []

@@ -64,7 +64,7 @@ def run(level: int, folder: Path) -> None:
     import optuna
     from rich.console import Console
 
-    from compress.datasets.dataset import load
+    from compress.datasets.load import load
     from search.config import load_config
     from search.progress import Progress
     from search.report.load_results import collect
@@ -104,7 +104,7 @@ def prepare(folder: Path) -> None:
     """What every search needs once, and none shall pay for: the base's answers to the training images."""
     from rich.console import Console
 
-    from compress.datasets.dataset import load
+    from compress.datasets.load import load
     from search.cache import Cache
     from search.candidate.base_network import bundled_weights
     from search.candidate.context import answers

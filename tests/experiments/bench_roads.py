@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     rows = [Row("MISS", road, "model.tflite", "is there", NOT_RUN) for road in ROADS if road not in winners]
     if winners:
-        from compress.datasets.dataset import load
+        from compress.datasets.load import load
 
         data = load("cifar10", asked.data)
         base, entries = measure_winners([*winners.values()], data, PLANS[asked.plan], asked.rounds)

@@ -28,7 +28,7 @@ COLUMNS = ("network", "macs", "seed", "float_epochs", "aware_epochs", "way", "va
 def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     """All ways for one winner's architecture; `teacher`: the base's answers to the training images."""
     from compress.convert import ConversionJob, convert
-    from compress.datasets.dataset import load
+    from compress.datasets.load import load
     from compress.network import Weights, build, quantization_aware
     from compress.prune import inherit
     from compress.quantization import Quantization
@@ -82,7 +82,7 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Make all rows that the table lacks."""
-    from compress.datasets.dataset import load
+    from compress.datasets.load import load
     from compress.tensorflow_setup import limit_threads
     from compress.training.train import logits
     from search.candidate.base_network import bundled_weights

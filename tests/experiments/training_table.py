@@ -52,7 +52,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def train_one(way: str) -> None:
     """Train in this way and append its line to the table."""
-    from compress.datasets.dataset import load
+    from compress.datasets.load import load
     from compress.network import build
     from compress.prune import inherit
     from compress.spec import CompressionSpec

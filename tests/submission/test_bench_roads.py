@@ -76,7 +76,7 @@ def test_the_whole_bench(winners: Path, monkeypatch: pytest.MonkeyPatch, capsys:
         return BASE, [entry(0.006, 71.02) for _ in asked]
 
     monkeypatch.setattr(bench_roads, "measure_winners", measure)
-    monkeypatch.setattr("compress.datasets.dataset.load", lambda *_: None)
+    monkeypatch.setattr("compress.datasets.load.load", lambda *_: None)
     assert bench_roads.main(["--results", str(winners)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines if line.startswith("MISS")] == [["MISS", "energy"], ["MISS", "fom"]]

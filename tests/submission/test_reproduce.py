@@ -13,7 +13,7 @@ from conftest import Finished
 from hasty import HASTY
 from paths import RESULTS
 
-from compress.datasets.dataset import load
+from compress.datasets.load import load
 from compress.errors import UsageError
 from compress.io import arrays_key
 from compress.network import load_weights, save_weights

@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from compress.datasets.dataset import load
+from compress.datasets.load import load
 from edge.diagnostics import WRONG, Finding
 from search.submission.submit import check_zip
 

@@ -16,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from compress.architecture import BASE
-from compress.datasets.dataset import Dataset, load
+from compress.datasets.dataset import Dataset
+from compress.datasets.load import load
 from compress.network import build, load_weights, save_weights
 from compress.training.pretrain import CheckpointError, checkpoint_of
 from compress.training.train import accuracy

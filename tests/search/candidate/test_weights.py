@@ -15,7 +15,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from postgres import Postgres
 from squares import load_config, silent
 
-from compress.datasets.dataset import load
+from compress.datasets.load import load
 from compress.spec import CompressionSpec
 from compress.training.train import Epoch
 from edge.errors import UnavailableError

@@ -13,7 +13,7 @@ import squares
 from conftest import Finished
 from paths import ROOT
 
-from compress.datasets.dataset import load
+from compress.datasets.load import load
 from compress.errors import NotAtHandError, UsageError
 from search.candidate import resolve_dataset as images
 from search.candidate.resolve_dataset import study_and_data

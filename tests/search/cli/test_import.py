@@ -13,7 +13,8 @@ from course_network import fitted_network
 from networks import same_weights
 
 from compress.architecture import BASE
-from compress.datasets.dataset import Dataset, load
+from compress.datasets.dataset import Dataset
+from compress.datasets.load import load
 from compress.errors import UsageError
 from compress.io import arrays_key
 from compress.network import Weights, build, load_weights, save_weights

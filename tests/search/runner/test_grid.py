@@ -11,7 +11,7 @@ from conftest import Finished
 from hasty import HASTY
 from paths import STUDIES
 
-from compress.datasets.dataset import load
+from compress.datasets.load import load
 from compress.errors import UsageError
 from edge.measuring.plan import PLANS
 from edge.runtime.tflite import predict

@@ -19,7 +19,8 @@ from conftest import Finished
 from hasty import HASTY
 from rich.console import Console
 
-from compress.datasets.dataset import Dataset, load
+from compress.datasets.dataset import Dataset
+from compress.datasets.load import load
 from compress.errors import UsageError
 from compress.network import load_weights, save_weights
 from edge.devices.local import LocalDevice

@@ -19,7 +19,7 @@ from postgres import Postgres
 from rehearsals import start, trials_of, write_rehearsal
 from squares import refused, thrones
 
-from compress.datasets.dataset import load
+from compress.datasets.load import load
 from compress.errors import UsageError
 from edge.measuring.plan import PLANS
 from search.config import StudyConfig, load_config
