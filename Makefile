@@ -9,7 +9,7 @@ help:
 	@echo "make run         create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
 	@echo "make test        create .venv, install, run the whole test suite"
 	@echo "make test-arm64  as root: install in an emulated Debian 12 arm64, test and measure its agent"
-	@echo "make check       create .venv, install, ruff and mypy --strict"
+	@echo "make check       create .venv, install, ruff, mypy --strict and the import contracts"
 	@echo "make bench       create .venv, install, measure the speed of thrones itself: a table and bench.json"
 	@echo "make bench-roads create .venv, install, measure the winners in studies/results again, against their targets"
 	@echo "make bench-workers  many workers on a PostgreSQL of its own: studies/results/workers.csv (OPTIONS=\"--trials 200\")"
@@ -43,6 +43,7 @@ test-arm64: $(BIN)/.installed
 check: $(BIN)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(BIN)/.installed
 	$(EXPERIMENT)/bench.py

@@ -12,8 +12,8 @@ from edge.errors import EXIT_INTERRUPTED, ThronesError
 # The module whose main(arguments) runs it and returns the exit code, imported when it is asked for.
 COMMANDS = {
     "measure": ("edge.commands.measure", "latency, energy and memory of models on this machine"),
-    "serve": ("edge.remote.server", "run and measure models for a host: the agent"),
-    "check": ("edge.diagnostics", "what can be wrong with this machine, and with a meter"),
+    "serve": ("edge.commands.serve", "run and measure models for a host: the agent"),
+    "check": ("edge.commands.check", "what can be wrong with this machine, and with a meter"),
     "simulate-meter": ("edge.meters.simulator.command", "a Smart Power 2 to try a set-up with"),
 }
 

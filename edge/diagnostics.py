@@ -1,23 +1,21 @@
 """Everything that can be wrong with a device or a meter, looked at one by one, each with a verdict and a remedy."""
 
-import json
 import os
 import platform
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from edge.arguments import Parser
 from edge.errors import EdgeError, ThronesError
 from edge.measuring.environment import read_environment, throttling_now, throttling_since_boot
 from edge.measuring.measurement import Environment
-from edge.meters.meter import Meter, open_meter
+from edge.meters.meter import Meter
 from edge.runtime.tflite import import_runtime
 
 OK, DOUBTFUL, WRONG = "ok", "doubtful", "wrong"
@@ -90,28 +88,8 @@ def listen(meter: Meter, sleep: Callable[[float], object] = time.sleep) -> list[
     ]
 
 
-def main(argv: Sequence[str]) -> int:
-    """`python -m edge check`. Returns 0 when nothing is wrong, else 1; raises UsageError for a bad meter."""
-    parser = Parser(
-        prog="python -m edge check",
-        description="Looks at everything that can be wrong with this device, and with a meter that hangs on it.",
-        epilog="example: python -m edge check --meter smartpower2:///dev/ttyUSB0",
-    )
-    parser.add_argument("--meter", metavar="URL", help="a power meter to listen to (default: none)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    arguments = parser.parse_args(argv)
-    findings = check_device()
-    if arguments.meter is not None:
-        findings += check_meter(open_meter(arguments.meter))
-    if arguments.json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
-    else:
-        print("\n".join(line(finding) for finding in findings))
-    return int(any(finding.verdict == WRONG for finding in findings))
-
-
-def line(finding: Finding) -> str:
-    """A finding as a line of a table."""
+def as_line(finding: Finding) -> str:
+    """Return a finding as a line of a table."""
     remedy = f": {finding.remedy}" if finding.remedy else ""
     return f"{finding.verdict:<9} {finding.what:<17} {finding.found}{remedy}"
 

@@ -8,6 +8,7 @@ from edge.devices.fake import FakeDevice
 from edge.devices.local import LocalDevice
 from edge.devices.pool import Pool
 from edge.errors import UsageError
+from edge.measuring.status import DeviceStatus, ignore
 from edge.meters.meter import Meter, open_meter
 
 ON_DEVICE = "device:"
@@ -17,24 +18,25 @@ ON_DEVICE = "device:"
 def open_device(
     url: str,
     meter: Meter | None = None,
-    tell: Callable[[str], object] = lambda phase: None,
+    on_status: Callable[[DeviceStatus], object] = ignore,
     patient: bool = True,
 ) -> Device:
     """The device behind a URL, to be used in a `with`.
 
     `meter` stays the caller's to close; None means the one that hangs on a remote device, if any.
-    `tell` hears what a remote device is doing meanwhile; `patient`: whether one that is lost is sought for a minute.
+    `on_status` hears what the device is doing meanwhile. `patient`: try a lost one again for a minute.
     Raises UsageError for a URL that names no device.
     """
     if url == "local:":
-        return LocalDevice(meter, tell=tell)
+        return LocalDevice(meter, on_status=on_status)
     if url.startswith("fake://"):
-        return FakeDevice(url, meter, tell=tell)
+        return FakeDevice(url, meter, on_status=on_status)
     if url.startswith(("rpyc://", "ssh://")):
-        from edge.remote.client import FIRST_CONTACT_S, RETRY_S, RemoteDevice
-        from edge.remote.connect import connector  # rpyc takes long to load, and most commands do without it
+        from edge.remote.client import RemoteDevice  # here, because rpyc takes long to load
+        from edge.remote.connect import connector
+        from edge.remote.connection import FIRST_CONTACT_S, RETRY_S
 
-        return RemoteDevice(url, connector(url), meter, tell, RETRY_S if patient else FIRST_CONTACT_S)
+        return RemoteDevice(url, connector(url), meter, on_status, RETRY_S if patient else FIRST_CONTACT_S)
     raise UsageError(
         f"no device {url!r}",
         remedy=(
@@ -45,7 +47,7 @@ def open_device(
 
 @contextmanager
 def open_test_bench(
-    device_urls: Sequence[str] | str, meter_url: str, tell: Callable[[str], object] = lambda phase: None
+    device_urls: Sequence[str] | str, meter_url: str, on_status: Callable[[DeviceStatus], object] = ignore
 ) -> Iterator[Device]:
     """The device, or the pool of several, together with the meter that weighs it: one on this host, or ON_DEVICE.
 
@@ -68,5 +70,5 @@ def open_test_bench(
         )
     with ExitStack() as stack:
         meter = None if meter_url == ON_DEVICE else stack.enter_context(open_meter(meter_url))
-        devices = [open_device(url, meter, tell, patient=len(urls) == 1) for url in urls]
-        yield stack.enter_context(devices[0] if len(urls) == 1 else Pool(devices, tell))
+        devices = [open_device(url, meter, on_status, patient=len(urls) == 1) for url in urls]
+        yield stack.enter_context(devices[0] if len(urls) == 1 else Pool(devices, on_status))

@@ -13,9 +13,9 @@ from edge.diagnostics import OK, WRONG, Finding, check_device, check_meter
 from edge.errors import ThronesError, UnavailableError, UsageError
 from edge.meters.meter import open_meter
 from edge.open import ON_DEVICE
-from edge.remote.agent import installed_version
 from edge.remote.client import RemoteDevice
 from edge.remote.connect import connector, open_shell, parse_url
+from edge.remote.service import installed_version
 
 HOME = ".local/share/thrones"
 START_S = 60.0

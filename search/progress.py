@@ -9,6 +9,8 @@ from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextCo
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from edge.measuring.status import DevicePhase, DeviceStatus, ignore
+
 
 class _Left(ProgressColumn):
     """The time left of the budget, also between two phases; nothing where there is no budget."""
@@ -30,7 +32,7 @@ class Progress:
         self._best = ""
         self._phase = "starting"
         self._trial = ""
-        self._on_phase: Callable[[str], object] = lambda phase: None
+        self._on_status: Callable[[DeviceStatus], object] = ignore
         self._seconds = minutes * 60
         self._bar = Bar(
             SpinnerColumn(),
@@ -64,16 +66,20 @@ class Progress:
         self._trial = ""
         self._bar.update(self._task, total=0)
 
-    def trial(self, number: int, on_phase: Callable[[str], object] = lambda phase: None) -> None:
-        """Show that trial `number` begins; `on_phase` gets each of its phases, too."""
+    def trial(self, number: int, on_status: Callable[[DeviceStatus], object] = ignore) -> None:
+        """Begin trial `number`; `on_status` hears what the device does for it."""
         self._trial = f"trial {number}"
-        self._on_phase = on_phase
+        self._on_status = on_status
         self.phase("choosing")
 
     def phase(self, phase: str) -> None:
-        """Show the phase that runs now."""
-        self._phase = phase
-        self._on_phase(phase)
+        """Show what the host does now; the device is not waited for any more."""
+        self.device(DeviceStatus(DevicePhase.READY, phase))
+
+    def device(self, status: DeviceStatus) -> None:
+        """Show what the device does now, and report it to the trial."""
+        self._phase = status.text
+        self._on_status(status)
         self._show()
 
     def best(self, best: str) -> None:

@@ -18,12 +18,12 @@ from urllib.parse import parse_qsl
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.devices.measuring_queue import count_turns, turn
 from edge.errors import UsageError, with_prefix
 from edge.measuring.attempts import weigh
-from edge.measuring.environment import runtime_name
-from edge.measuring.measurement import Environment, Measurement, Window
+from edge.measuring.device_queue import count_jobs, exclusive_device
+from edge.measuring.measurement import Environment, Measurement, Window, unweighed
 from edge.measuring.plan import MeasurePlan
+from edge.measuring.status import DeviceStatus, ignore
 from edge.meters.meter import EstimateMeter, Meter
 from edge.records import check_number
 from edge.runtime import tflite as interpreter
@@ -71,7 +71,7 @@ class FakeDevice:
         meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
-        tell: Callable[[str], object] = lambda phase: None,
+        on_status: Callable[[DeviceStatus], object] = ignore,
     ) -> None:
         if meter is not None and not meter.estimated:
             raise UsageError(
@@ -81,7 +81,9 @@ class FakeDevice:
         self.url = url
         self.name, self.traits = parse_fake(url)
         self._meter = meter or EstimateMeter("fake", POWER_W)
-        self._clock, self._sleep, self._tell = clock, sleep, tell
+        self._clock = clock
+        self._sleep = sleep
+        self._on_status = on_status
         self._checked: set[str] = set()
         self._environment = _make_environment(self.name, self.traits)
 
@@ -97,7 +99,7 @@ class FakeDevice:
 
     def jobs(self) -> int:
         """See `edge.devices.device.Device.jobs`."""
-        return count_turns(self._board)
+        return count_jobs(self._queue)
 
     def environment(self) -> Environment:
         """See `edge.devices.device.Device.environment`."""
@@ -117,7 +119,7 @@ class FakeDevice:
             interpreter.check_header(model)
         interpreter.check_images(images)
         check_pixels(pixels)
-        with turn(self._board, self._sleep, self._tell):
+        with exclusive_device(self._queue, self._sleep, self._on_status):
             for model in models:
                 self._check_once(model)
             start_s = self._clock()
@@ -133,24 +135,22 @@ class FakeDevice:
 
     def _make_up(self, model: bytes, plan: MeasurePlan, images: int, start_s: float) -> Measurement:
         latency_ms = len(model) * MS_PER_BYTE * self.traits.slower
-        return Measurement(
-            sha256=hashlib.sha256(model).hexdigest(),
-            model_bytes=len(model),
-            plan=plan,
-            windows=_make_up_windows(plan, images, start_s, latency_ms),
-            peak_memory_mb=RUNTIME_MB + COPIES * len(model) / 1e6,
-            memory_growth_mb=COPIES * len(model) / 1e6,
-            load_ms=latency_ms,
-            environment=self._environment,
+        growth_mb = COPIES * len(model) / 1e6
+        return unweighed(
+            model,
+            plan,
+            _make_up_windows(plan, images, start_s, latency_ms),
+            self._environment,
             device=self.url,
-            meter="none",
-            estimated=False,
+            peak_memory_mb=RUNTIME_MB + growth_mb,
+            memory_growth_mb=growth_mb,
+            load_ms=latency_ms,
             taken_at_s=time.time(),
         )
 
     def predict(self, model: bytes, images: NDArray[np.uint8], pixels: str = "raw") -> NDArray[np.int64]:
         """See `edge.devices.device.Device.predict`."""
-        with turn(self._board, self._sleep, self._tell):
+        with exclusive_device(self._queue, self._sleep, self._on_status):
             return interpreter.predict(model, images, pixels=pixels)
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class FakeDevice:
         self.close()
 
     @property
-    def _board(self) -> str:
+    def _queue(self) -> str:
         return f"fake-{self.name}"
 
 
@@ -204,7 +204,7 @@ def _make_environment(name: str, traits: Traits) -> Environment:
         cores=4,
         os="none: a fake board",
         python=platform.python_version(),
-        runtime=runtime_name(),
+        runtime=interpreter.runtime_name(),
         delegate="XNNPACK",
         governor=traits.governor,
         clock_mhz=traits.clock_mhz,

@@ -14,6 +14,7 @@ from edge.errors import InvalidMeasurementError, UnavailableError, UsageError, w
 from edge.measuring.environment import KIND
 from edge.measuring.measurement import Environment, Measurement
 from edge.measuring.plan import MeasurePlan
+from edge.measuring.status import DevicePhase, DeviceStatus, ignore
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
@@ -45,18 +46,19 @@ class Pool:
     """The boards behind one `Device`, for one caller at a time, who may share the boards with other processes.
 
     `devices` are opened by the `with`, and closed. A board that fails is out for a minute, then two, up to a quarter
-    of an hour; its job goes to the next one. `tell` hears of that, and of waiting.
+    of an hour; its job goes to the next one. `on_status` hears of that, and of waiting.
     """
 
     def __init__(
         self,
         devices: "Sequence[Device]",
-        tell: Callable[[str], object] = lambda phase: None,
+        on_status: Callable[[DeviceStatus], object] = ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = ", ".join(device.url for device in devices)
         self._boards = [Board(device) for device in devices]
-        self._tell, self._clock = tell, clock
+        self._on_status = on_status
+        self._clock = clock
         self._first: tuple[Device, Environment] | None = None  # what the others are compared with
 
     def __enter__(self) -> "Self":
@@ -136,7 +138,7 @@ class Pool:
         while True:
             jobs, board = self._choose(tried)
             if jobs:
-                self._tell(f"waiting for a board: {jobs} before it on {board.device.url}")
+                self._report(DevicePhase.WAITING, f"waiting for a board: {jobs} before it on {board.device.url}")
             try:
                 return self._on(board, job)
             except UnavailableError:
@@ -189,7 +191,7 @@ class Pool:
         except UsageError as error:  # it has changed, as a governor does when a board restarts
             self._take_out(board, error)
         if not board.reason:
-            self._tell(f"{board.device.url} is back")
+            self._report(DevicePhase.POOL_CHANGED, f"{board.device.url} is back")
 
     def _on(self, board: Board, job: "Callable[[Device], _T]") -> _T:
         """The job on this board, which is taken out where it fails through its fault. Raises what the job does."""
@@ -213,7 +215,10 @@ class Pool:
         board.outages += 1
         board.reason, board.back_s, board.invalid = str(error), self._clock() + rest_s, 0
         board.device.close()
-        self._tell(f"{board.device.url} is left out for {rest_s:.0f} s: {error}")
+        self._report(DevicePhase.POOL_CHANGED, f"{board.device.url} is left out for {rest_s:.0f} s: {error}")
+
+    def _report(self, phase: DevicePhase, text: str) -> None:
+        self._on_status(DeviceStatus(phase, text))
 
 
 def check_same_kind(device: "Device", environment: Environment, other: "Device", others: Environment) -> None:

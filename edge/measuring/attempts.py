@@ -13,7 +13,7 @@ RESTLESS = 1.25
 """A meter that looks at a quarter of each second cannot average what comes and goes; a Pi's housekeeping is less."""
 
 
-def measure_until_believed(
+def measure_until_trusted(
     attempt: Callable[[], list[Measurement]], plan: MeasurePlan, sleep: Callable[[float], object]
 ) -> list[Measurement]:
     """Attempts until one has no fault in any of its measurements, with the rejected ones kept in each of them.

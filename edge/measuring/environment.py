@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from edge.measuring.measurement import Environment
+from edge.runtime.tflite import runtime_name
 
 # Meaning of the low bits of `vcgencmd get_throttled`; bits 16-19 say the same of the time since boot.
 _THROTTLE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -60,17 +61,6 @@ def kind_of(environment: Environment, url: str) -> dict[str, str | int | float |
     """What a measurement depends on besides model and plan: the device's kind, for this host with its name."""
     kind = {name: getattr(environment, name) for name in KIND}
     return {**kind, "host": environment.host} if url == "local:" else kind
-
-
-def runtime_name() -> str:
-    """Name and version of the interpreter, such as "ai-edge-litert 2.3.0"."""
-    # Here and not above: it takes a tenth of the time that `import edge` may take.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"ai-edge-litert {version('ai-edge-litert')}"
-    except PackageNotFoundError:
-        return "ai-edge-litert not installed"
 
 
 def throttling_now(throttled: str | None) -> list[str]:

@@ -1,5 +1,6 @@
 """What a device returns for a model and a plan: every window raw, statistics derived on reading."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -235,6 +236,37 @@ class Measurement:
             ),
         }
         return build_record(cls, {**data, **nested})
+
+
+def unweighed(
+    model: bytes,
+    plan: MeasurePlan,
+    windows: tuple[Window, ...],
+    environment: Environment,
+    *,
+    device: str,
+    peak_memory_mb: float,
+    memory_growth_mb: float,
+    load_ms: float,
+    taken_at_s: float,
+    idle: Idle | None = None,
+) -> Measurement:
+    """Return the measurement of a model's bytes, without power; `edge.measuring.attempts.weigh` adds it."""
+    return Measurement(
+        sha256=hashlib.sha256(model).hexdigest(),
+        model_bytes=len(model),
+        plan=plan,
+        windows=windows,
+        peak_memory_mb=peak_memory_mb,
+        memory_growth_mb=memory_growth_mb,
+        load_ms=load_ms,
+        environment=environment,
+        device=device,
+        meter="none",
+        estimated=False,
+        idle=idle,
+        taken_at_s=taken_at_s,
+    )
 
 
 def merged(rounds: Sequence[Measurement], plan: MeasurePlan) -> Measurement:

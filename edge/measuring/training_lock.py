@@ -1,8 +1,8 @@
-"""Training holds still while something is measured on the same machine.
+"""Training holds still while a measurement runs on the same machine.
 
-Two processes that train and measure at a time slow each other down: a model of 7.8 us took 10.9 us beside a training
-on the other core. So every training step asks for a place in the room, which a measurement has to itself. Both are
-file locks (flock): whoever is killed is out of the room.
+A training and a measurement at the same time slow each other down: a model of 7.8 us took 10.9 us beside
+a training on the other core. So every training step takes a shared lock (flock), and a measurement takes
+an exclusive one. The kernel releases the locks of a process that dies.
 """
 
 import os
@@ -12,39 +12,39 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 
-from edge.devices.measuring_queue import no_temporary_folder
+from edge.measuring.device_queue import unusable_temporary_folder
+from edge.measuring.status import WAITING_FOR_TRAINING, DeviceStatus, ignore
 
-LOOK_EVERY_S = 0.01
-TELL_AFTER_S = 1.0
-WAITING = "waiting for a training or a conversion on this host"
+POLL_S = 0.01
+REPORT_AFTER_S = 1.0
 
 
 @contextmanager
 def training_held(
-    rest: Callable[[float], object], tell: Callable[[str], object] = lambda phase: None
+    sleep: Callable[[float], object], on_status: Callable[[DeviceStatus], object] = ignore
 ) -> Iterator[None]:
-    """The machine without training; `rest` passes the seconds until the running steps have ended.
+    """Keep trainings of this machine still; `sleep` passes the seconds until the running steps have ended.
 
-    First the gate is shut, so that no new step begins, then the running ones are waited for: trainings that take turns
-    would keep a measurement out for ever. Raises what `rest` raises, and UnavailableError where the temporary folder
-    cannot be used.
+    Two locks: the gate keeps new steps from starting, then the room is free when the running ones have
+    ended. With one lock, trainings that take turns would keep a measurement out for ever. Raises what
+    `sleep` raises, and UnavailableError where the temporary folder cannot be used.
     """
     with _opened("gate") as gate, _opened("room") as room:
         waited_s = 0.0
         for lock in (gate, room):
             while not _try_lock(lock):
-                rest(LOOK_EVERY_S)
-                waited_s += LOOK_EVERY_S
-                if waited_s >= TELL_AFTER_S:
-                    tell(WAITING)
+                sleep(POLL_S)
+                waited_s += POLL_S
+                if waited_s >= REPORT_AFTER_S:
+                    on_status(WAITING_FOR_TRAINING)
                     waited_s = 0.0
         yield
 
 
 class TrainingPlace:
-    """The place of one process that trains; enter it for each step. The locks end with the process.
+    """The shared lock of one process that trains; enter it for each step. The locks end with the process.
 
-    Never enter one inside another: a measurement that comes between the two would wait for the outer one for ever.
+    Never enter one inside another: a measurement that starts between the two would wait for ever.
     """
 
     def __init__(self) -> None:
@@ -78,9 +78,9 @@ def _opened(name: str) -> Iterator[int]:
 
 
 def _open(name: str) -> int:
-    """The lock's file, which stays: it is this user's, and no other may lock it."""
+    """Open the lock's file, which is kept; it is this user's, and no other can lock it."""
     path = Path(tempfile.gettempdir(), f"thrones-{os.getuid()}-training.{name}")
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise no_temporary_folder(error) from error
+        raise unusable_temporary_folder(error) from error

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ModelError, UnavailableError, UsageError, one_line
-from edge.measuring.environment import runtime_name
 from edge.runtime.onnx import begins_like_onnx, check_fields, import_onnxruntime, open_onnx
 from edge.runtime.preprocessing import encode, find_layout, pixel_values
 from edge.runtime.runner import Runner
@@ -50,6 +49,16 @@ def import_runtime() -> Any:
             remedy="pip install thrones",
         ) from error
     return interpreter
+
+
+def runtime_name() -> str:
+    """Return name and version of the interpreter, such as "ai-edge-litert 2.3.0"."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and most commands do without
+
+    try:
+        return f"ai-edge-litert {version('ai-edge-litert')}"
+    except PackageNotFoundError:
+        return "ai-edge-litert not installed"
 
 
 def load_runtime(head: bytes) -> None:

@@ -101,7 +101,7 @@ def open_bench(
 
     Raises UsageError for a road that needs a meter, EdgeError when device or meter cannot be opened.
     """
-    with Converter() as converter, open_test_bench(config.devices, config.meter, progress.phase) as device:
+    with Converter() as converter, open_test_bench(config.devices, config.meter, progress.device) as device:
         check_meter(config.road, device)
         artifacts = open_artifacts(config)
         if config.training.threads:

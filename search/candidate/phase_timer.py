@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import optuna
 
+from edge.measuring.status import DevicePhase, DeviceStatus
+
 WAITING = "waiting"
 
 
@@ -40,12 +42,15 @@ class Stopwatch:
         finally:
             self._go_on(self._running[:depth])
 
-    def heard(self, said: str) -> None:
-        """What the device says that it is doing: from "waiting ..." until it says something else, it is waited for."""
-        waiting = self._running[-1:] == [WAITING]
-        if said.startswith(WAITING) and self._running and not waiting:
+    def on_status(self, status: DeviceStatus) -> None:
+        """Count the time from a status of waiting to the next other one as WAITING, within a phase."""
+        if not self._running:
+            return
+        is_waiting = self._running[-1] == WAITING
+        must_wait = status.phase is DevicePhase.WAITING
+        if must_wait and not is_waiting:
             self._go_on([*self._running, WAITING])
-        elif waiting and not said.startswith(WAITING):
+        elif is_waiting and not must_wait:
             self._go_on(self._running[:-1])
 
     def _go_on(self, running: list[str]) -> None:

@@ -92,13 +92,13 @@ def setup(
 def _show_findings(findings: "Iterable[Finding]", as_json: bool) -> None:
     from dataclasses import asdict
 
-    from edge.diagnostics import WRONG, line
+    from edge.diagnostics import WRONG, as_line
 
     shown = []
     for finding in findings:  # each at once: reading a meter takes seconds
         shown.append(finding)
         if not as_json:
-            typer.echo(line(finding))
+            typer.echo(as_line(finding))
     if as_json:
         print_json([asdict(finding) for finding in shown])
     if any(finding.verdict == WRONG for finding in shown):

@@ -136,7 +136,7 @@ def submit(
     """
     if zip_file is None:
         _check_options(milestone, team, members, road)  # before the imports below, which take seconds
-    from edge.diagnostics import WRONG, line
+    from edge.diagnostics import WRONG, as_line
     from search.candidate.resolve_dataset import find
     from search.submission import submit as submitting
 
@@ -146,7 +146,7 @@ def submit(
     if zip_file is not None:
         is_wrong = False
         for finding in submitting.check_zip(zip_file, runs, images_of):
-            typer.echo(line(finding))
+            typer.echo(as_line(finding))
             is_wrong = is_wrong or finding.verdict == WRONG
         raise typer.Exit(EXIT_FAULT if is_wrong else 0)
     from search.config import load_config, overlaid
@@ -164,7 +164,7 @@ def submit(
         video=video,
     )
     for finding in findings:
-        typer.echo(line(finding))
+        typer.echo(as_line(finding))
     typer.echo(f"wrote {path}")
 
 

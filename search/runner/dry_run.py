@@ -81,7 +81,7 @@ def join_rehearsal(config: StudyConfig, progress: Progress, parent: int | None =
 
 
 def _open(config: StudyConfig, progress: Progress, stack: ExitStack, parent: int | None = None) -> Stage:
-    device = stack.enter_context(open_test_bench(config.devices, config.meter, progress.phase))
+    device = stack.enter_context(open_test_bench(config.devices, config.meter, progress.device))
     check_meter(config.road, device)
     return Stage(
         config=config,
@@ -126,7 +126,7 @@ def rehearse(trial: optuna.Trial, stage: Stage) -> float:
     config = stage.config
     assert config.dry_run is not None
     with Stopwatch(trial) as clock:
-        stage.progress.trial(trial.number, clock.heard)
+        stage.progress.trial(trial.number, clock.on_status)
         spec = asked_spec(trial, config)
         trial.set_user_attr("spec", spec.to_dict())
         macs = spec.architecture().macs

@@ -45,7 +45,7 @@ def run_row(trial: optuna.Trial, bench: Bench, grid: Grid) -> float:
     Unlike a search's trial it takes its test accuracy at once: it is a line of the table, and nothing is chosen.
     """
     with Stopwatch(trial) as clock:
-        bench.progress.trial(trial.number, clock.heard)
+        bench.progress.trial(trial.number, clock.on_status)
         if not asked_params(trial.study.get_trials(deepcopy=False)[trial.number]):
             raise optuna.TrialPruned("another worker took the row, and no other is left")
         spec = suggest_row(trial, bench.config, grid)

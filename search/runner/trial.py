@@ -35,7 +35,7 @@ def run_trial(trial: optuna.Trial, bench: Bench) -> float:
     Raises TrialPruned when it cannot win or cannot keep the rule, CandidateError or EdgeError when it fails.
     """
     with Stopwatch(trial) as clock:
-        bench.progress.trial(trial.number, clock.heard)
+        bench.progress.trial(trial.number, clock.on_status)
         return _run_timed(trial, bench, clock)
 
 

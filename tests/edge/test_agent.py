@@ -17,8 +17,9 @@ from rpyc.core import consts
 from edge.errors import UsageError
 from edge.measuring.plan import PLANS, MeasurePlan
 from edge.open import open_device
-from edge.remote.agent import LEASE_S, Agent, Request
-from edge.remote.client import _npy
+from edge.remote.agent import LEASE_S, Agent
+from edge.remote.client import npy_bytes
+from edge.remote.protocol import JobProgress, JobRequest, JobState, Task
 from edge.remote.uploads import Store
 
 
@@ -114,11 +115,11 @@ def clock():
 def busy(tmp_path, clock):
     """An agent with an endless measurement running and what is needed to start more."""
     store = Store(tmp_path)
-    model, images = float_model(), _npy(make_images(2))
+    model, images = float_model(), npy_bytes(make_images(2))
     for content in (model, images):
         store.append(name(content), 0, len(content), content)
     plan = MeasurePlan("endless", 0.0, 100, 60.0).to_dict()
-    request = Request("measure", [name(model)], name(images), plan=plan)
+    request = JobRequest(Task.MEASURE, [name(model)], name(images), plan=plan)
     with Agent(store, clock=clock) as agent:
         agent.start("first", request)
         wait_for(agent, "first", "running")
@@ -127,7 +128,7 @@ def busy(tmp_path, clock):
 
 def wait_for(agent, job, state):
     for _ in range(1000):
-        if agent.poll(job, 0.01)["state"] == state:
+        if agent.poll(job, 0.01).state == state:
             return
     raise AssertionError(f"{job} is not {state}")
 
@@ -136,12 +137,12 @@ def test_jobs_wait_in_turn_and_can_be_cancelled(busy):
     agent, request = busy
     for job in ("second", "third"):
         agent.start(job, request)
-    assert [agent.poll(job, 0.0)["ahead"] for job in ("first", "second", "third")] == [0, 1, 2]
+    assert [agent.poll(job, 0.0).ahead for job in ("first", "second", "third")] == [0, 1, 2]
     agent.cancel("second")
-    assert agent.poll("third", 0.0)["ahead"] == 1
+    assert agent.poll("third", 0.0).ahead == 1
     agent.cancel("first")
     wait_for(agent, "third", "running")
-    failure = agent.poll("first", 0.0)["failure"]
+    failure = agent.poll("first", 0.0).failure
     assert failure == {"error": "UnavailableError", "message": "cancelled by the host", "remedy": ""}
 
 
@@ -152,7 +153,7 @@ def test_a_host_that_vanished_frees_the_device_and_one_that_asks_keeps_it(busy, 
     agent.poll("waiting", 0.0)
     clock.now_s += 1.0
     agent.give_up_abandoned()
-    assert "no host has asked" in agent.poll("first", 0.0)["failure"]["message"]
+    assert "no host has asked" in agent.poll("first", 0.0).failure["message"]
     wait_for(agent, "waiting", "running")
 
 
@@ -160,8 +161,8 @@ def test_a_job_is_started_once_however_often_it_is_asked_for(busy):
     agent, request = busy
     agent.start("first", request)
     agent.start("second", request)
-    assert agent.poll("second", 0.0)["ahead"] == 1
-    assert agent.poll("before the restart", 0.0) == {"state": "unknown"}
+    assert agent.poll("second", 0.0).ahead == 1
+    assert agent.poll("before the restart", 0.0) == JobProgress(JobState.UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_a_job_is_started_once_however_often_it_is_asked_for(busy):
 def test_a_bad_request_is_refused(busy, change, words):
     agent, request = busy
     with pytest.raises(UsageError, match=words):
-        agent.start("bad", Request(**{**vars(request), **change}))
+        agent.start("bad", JobRequest(**{**vars(request), **change}))
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +264,8 @@ def test_an_object_as_an_argument_is_never_touched(attacker):
 def test_nonsense_is_answered_and_the_agent_lives_on(attacker, attacked, arguments):
     method, *rest = arguments
     told = json.loads(getattr(attacker.root, method)(*rest))
-    assert "error" in told or told["value"] in (0, {"state": "unknown"})
+    unknown = {"state": "unknown", "status": None, "ahead": 0, "failure": None}
+    assert "error" in told or told["value"] in (0, unknown)
     with open_device(attacked.url) as device:
         assert len(device.predict(float_model(), make_images(1))) == 1
 

@@ -16,8 +16,8 @@ from paths import ROOT
 
 from edge.devices.fake import FakeDevice
 from edge.devices.local import LocalDevice
-from edge.devices.measuring_queue import count_turns, turn
 from edge.errors import UnavailableError, UsageError
+from edge.measuring.device_queue import count_jobs, exclusive_device
 from edge.meters.meter import open_meter
 from edge.open import open_device
 from edge.runtime.tflite import predict
@@ -149,15 +149,16 @@ def test_a_board_serves_one_at_a_time_in_the_order_of_coming():
 
 def test_who_is_killed_is_out_of_the_queue():
     code = (
-        "import sys, tempfile, time; tempfile.tempdir = sys.argv[1]; from edge.devices.measuring_queue import turn\n"
-        "with turn('x', time.sleep):\n    print('mine', flush=True); sys.stdin.read()"
+        "import sys, tempfile, time; tempfile.tempdir = sys.argv[1]\n"
+        "from edge.measuring.device_queue import exclusive_device\n"
+        "with exclusive_device('x', time.sleep):\n    print('mine', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, tempfile.gettempdir()],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert process.stdout.readline() == "mine\n"
-    assert count_turns("x") == 1
+    assert count_jobs("x") == 1
     rested = []
 
     def kill(seconds):
@@ -165,8 +166,8 @@ def test_who_is_killed_is_out_of_the_queue():
         process.send_signal(signal.SIGKILL)
         process.wait()
 
-    with turn("x", kill):
-        assert count_turns("x") == 1
+    with exclusive_device("x", kill):
+        assert count_jobs("x") == 1
     assert len(rested) == 1
     process.stdin.close()
     process.stdout.close()
@@ -176,11 +177,11 @@ def test_who_gives_up_waiting_is_out_of_the_queue():
     def give_up(_):
         raise UnavailableError("cancelled")
 
-    with turn("x", time.sleep):
+    with exclusive_device("x", time.sleep):
         with pytest.raises(UnavailableError, match="cancelled"):
-            with turn("x", give_up):
+            with exclusive_device("x", give_up):
                 pass
-        assert count_turns("x") == 1
+        assert count_jobs("x") == 1
 
 
 def test_the_queue_goes_while_another_comes(monkeypatch):
@@ -194,7 +195,7 @@ def test_the_queue_goes_while_another_comes(monkeypatch):
         make(path, mode)
 
     monkeypatch.setattr(os, "mkdir", too_late)
-    with turn("gone", time.sleep):
+    with exclusive_device("gone", time.sleep):
         assert len(made) > 1
 
 
@@ -212,7 +213,7 @@ def test_two_that_measure_on_this_host_take_turns():
         threading.Thread(target=lambda: found.append(LocalDevice().measure(float_model(), QUICK, make_images(2))))
         for _ in range(2)
     ]
-    with turn("local", time.sleep):
+    with exclusive_device("local", time.sleep):
         for thread in threads:
             thread.start()
         end_s = time.monotonic() + 60

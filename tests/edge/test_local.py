@@ -15,9 +15,10 @@ from contracts import QUICK, DeviceContract, make_images
 from models import float_model, int8_model
 from paths import ROOT
 
-from edge.devices import local
+from edge.devices import child_process
 from edge.devices.local import LocalDevice
 from edge.errors import InvalidMeasurementError, ModelError, UnavailableError
+from edge.measuring.time_limits import MAX_COOLING_S
 from edge.meters.meter import open_meter
 from edge.open import open_device
 from edge.runtime.tflite import INPUT_SHAPE, Operator, check_model, encode_images, operators, read_operators
@@ -47,7 +48,7 @@ def put_child(monkeypatch, code):
     """Runs `code` in place of the child; in it, `folder` is the job's folder."""
     head = "import os, pathlib, signal, sys, time; folder = pathlib.Path(sys.argv[1]); "
     monkeypatch.setattr(
-        local, "child_command", lambda folder: [sys.executable, "-c", head + code, str(folder)]
+        child_process, "child_command", lambda folder: [sys.executable, "-c", head + code, str(folder)]
     )
 
 
@@ -96,7 +97,7 @@ def test_a_child_without_a_result_is_the_rigs_fault(monkeypatch, text):
 
 
 def test_a_program_that_does_not_exist_is_the_rigs_fault(monkeypatch):
-    monkeypatch.setattr(local, "child_command", lambda folder: ["/no/such/python", str(folder)])
+    monkeypatch.setattr(child_process, "child_command", lambda folder: ["/no/such/python", str(folder)])
     with pytest.raises(UnavailableError, match="cannot start"):
         LocalDevice().predict(float_model(), make_images(2))
 
@@ -105,7 +106,7 @@ def test_a_full_disk_is_the_rigs_fault(monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(local.np, "save", refuse)
+    monkeypatch.setattr(child_process.np, "save", refuse)
     with pytest.raises(UnavailableError, match="is full"):
         LocalDevice().predict(float_model(), make_images(2))
 
@@ -127,9 +128,9 @@ time.sleep(600)
 import sys, numpy as np
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "support")!r}]
 import models, tempfile
-from edge.devices import local
+from edge.devices import child_process, local
 tempfile.tempdir = {str(tmp_path)!r}
-local.child_command = lambda folder: [sys.executable, "-c", {child!r}, str(folder)]
+child_process.child_command = lambda folder: [sys.executable, "-c", {child!r}, str(folder)]
 local.LocalDevice().predict(models.float_model(), np.zeros((1, 32, 32, 3), np.uint8))
 """
     process = subprocess.Popen([sys.executable, "-c", parent])
@@ -182,7 +183,7 @@ def test_damaged_bytes_never_take_this_process_along(position):
 )
 def test_a_warm_pi_rests_first(monkeypatch, temperatures, rests):
     device, rested = LocalDevice(), []
-    monkeypatch.setattr(device, "_rest", rested.append)
+    monkeypatch.setattr(device, "_sleep", rested.append)
     now = LocalDevice().environment()
     told = iter([dataclasses.replace(now, temperature_c=each, throttled="0x0") for each in temperatures])
     monkeypatch.setattr(device, "environment", lambda: next(told))
@@ -192,13 +193,13 @@ def test_a_warm_pi_rests_first(monkeypatch, temperatures, rests):
 
 def test_a_pi_that_stays_hot_is_not_measured(monkeypatch):
     device, rested = LocalDevice(), []
-    monkeypatch.setattr(device, "_rest", rested.append)
+    monkeypatch.setattr(device, "_sleep", rested.append)
     hot = dataclasses.replace(device.environment(), temperature_c=81.2, throttled="0x0")
     monkeypatch.setattr(device, "environment", lambda: hot)
     words = r"81.2 C after 300 s of rest, the limit is 60 C \(1 attempts\); put a fan"
     with pytest.raises(InvalidMeasurementError, match=words):
         device.measure(float_model(), dataclasses.replace(QUICK, cool_below_c=60.0, attempts=1), make_images(2))
-    assert sum(rested) == local.COOL_LIMIT_S
+    assert sum(rested) == MAX_COOLING_S
 
 
 def test_throttling_that_is_over_when_the_windows_are_is_seen_too(monkeypatch, tmp_path):

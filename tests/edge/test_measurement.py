@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.devices.local import time_limit_s
 from edge.errors import UsageError
 from edge.measuring.attempts import find_fault
 from edge.measuring.measurement import DEFINITIONS, Environment, Measurement, Window
 from edge.measuring.plan import PLANS, MeasurePlan
+from edge.measuring.time_limits import measuring_limit_s
 from edge.measuring.timing import Subject, time_in_turns
 from edge.records import build_record
 
@@ -245,10 +245,10 @@ def test_several_subjects_take_turns_and_every_other_round_goes_backwards():
 
 def test_the_time_limit_follows_its_formula():
     plan = MeasurePlan("t", warmup_s=1.0, windows=4, window_s=2.0, passes=2)
-    assert time_limit_s(plan, images=100, start_allowance_s=10) == pytest.approx(
+    assert measuring_limit_s(plan, images=100, start_allowance_s=10) == pytest.approx(
         10 + 1 + 0.25 + 4 * 2.25 + 2 * 100 * 0.25
     )
-    assert time_limit_s(plan, 100, 10, models=2) - time_limit_s(plan, 100, 10) == pytest.approx(60.25)
+    assert measuring_limit_s(plan, 100, 10, models=2) - measuring_limit_s(plan, 100, 10) == pytest.approx(60.25)
 
 
 def test_faults_name_value_limit_and_remedy():

@@ -163,7 +163,7 @@ def test_a_port_in_use_is_one_line(running, tmp_path, capsys):
 
 def test_another_protocol_is_refused_at_once(running, monkeypatch):
     monkeypatch.setattr("edge.remote.client.PROTOCOL", 99)
-    with pytest.raises(UsageError, match="speaks protocol 2, this host 99; install the same version on both"):
+    with pytest.raises(UsageError, match="speaks protocol 3, this host 99; install the same version on both"):
         with open_device(running.url):
             pass
 
@@ -182,11 +182,11 @@ def test_an_agent_killed_while_it_measures_costs_only_time(tmp_path):
 
 
 def test_an_agent_killed_while_it_is_sent_a_file_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.remote.client.PIECE_BYTES", 1000)
+    monkeypatch.setattr("edge.remote.connection.PIECE_BYTES", 1000)
     images = make_images(5)
     with agent(tmp_path) as process, open_device(process.url) as device:
         sent = []
-        real = device._call
+        real = device.connection.call
 
         def call(method, *arguments):
             if method == "append":
@@ -196,7 +196,7 @@ def test_an_agent_killed_while_it_is_sent_a_file_goes_on_where_it_was(tmp_path, 
                     process.start()
             return real(method, *arguments)
 
-        monkeypatch.setattr(device, "_call", call)
+        monkeypatch.setattr(device.connection, "call", call)
         labels = device.predict(int8_model(), images)
     np.testing.assert_array_equal(labels, predict(int8_model(), images))
     sizes = (len(int8_model()), images.nbytes + 128)  # an .npy has a head of 128 bytes
@@ -255,14 +255,14 @@ def test_a_model_that_crashes_the_interpreter_is_infeasible_and_the_next_one_run
 
 def test_ctrl_c_on_the_host_frees_the_device(running, monkeypatch):
     with open_device(running.url) as device:
-        real = device._call
+        real = device.connection.call
 
         def interrupted(method, *arguments):
             if method == "poll" and children(running):
                 raise KeyboardInterrupt
             return real(method, *(arguments if method != "poll" else (arguments[0], 0.01)))
 
-        monkeypatch.setattr(device, "_call", interrupted)
+        monkeypatch.setattr(device.connection, "call", interrupted)
         with pytest.raises(KeyboardInterrupt):
             device.measure(float_model(), MeasurePlan("endless", 0.0, 100, 60.0), make_images(2))
     wait_until(lambda: not children(running))
@@ -270,7 +270,7 @@ def test_ctrl_c_on_the_host_frees_the_device(running, monkeypatch):
 
 def test_the_clocks_are_compared_to_the_millisecond(running):
     with open_device(running.url) as device:
-        ahead_s, uncertain_s = device._clock_ahead()
+        ahead_s, uncertain_s = device.connection.clock_ahead()
     assert abs(ahead_s) <= uncertain_s < 0.01  # it is the same clock
 
 

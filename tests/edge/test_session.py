@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edge.errors import EdgeError, InvalidMeasurementError, UnavailableError
-from edge.measuring.attempts import find_fault, measure_until_believed, weigh
+from edge.measuring.attempts import find_fault, measure_until_trusted, weigh
 from edge.measuring.measurement import Attempt, Environment, Idle, Measurement, Window
 from edge.measuring.plan import MeasurePlan
 from edge.meters.readings import Power
@@ -43,14 +43,14 @@ STEADY, UNSTEADY, THROTTLED = measured(0.5, 0.5), measured(0.5, 0.9), measured(0
 
 def test_a_steady_measurement_is_believed_at_once():
     pauses: list[float] = []
-    assert measure_until_believed(attempts(STEADY), PLAN, pauses.append) == [STEADY]
+    assert measure_until_trusted(attempts(STEADY), PLAN, pauses.append) == [STEADY]
     assert pauses == []
 
 
 def test_what_is_not_believed_is_repeated_after_a_pause_and_kept():
     pauses: list[float] = []
     gap = InvalidMeasurementError("3 readings are missing")
-    (result,) = measure_until_believed(attempts(UNSTEADY, gap, STEADY), PLAN, pauses.append)
+    (result,) = measure_until_trusted(attempts(UNSTEADY, gap, STEADY), PLAN, pauses.append)
     assert pauses == [7.0, 7.0]
     unsteady, gappy = result.rejected
     assert "spread over 29% of their median, the limit is 20%" in unsteady.fault
@@ -62,7 +62,7 @@ def test_what_is_not_believed_is_repeated_after_a_pause_and_kept():
 
 def test_of_several_models_all_are_believed_or_none():
     given = iter([[STEADY, UNSTEADY], [STEADY, STEADY]])
-    results = measure_until_believed(lambda: next(given), PLAN, lambda seconds: None)
+    results = measure_until_trusted(lambda: next(given), PLAN, lambda seconds: None)
     assert [result.rejected[0].windows for result in results] == [STEADY.windows, UNSTEADY.windows]
     assert all("spread over 29%" in result.rejected[0].fault for result in results)
 
@@ -77,13 +77,13 @@ def test_a_device_that_was_not_at_rest_is_not_believed():
 @pytest.mark.parametrize(("last", "words"), [(UNSTEADY, "spread over"), (THROTTLED, "held back \\(throttled\\)")])
 def test_after_the_last_attempt_the_reason_is_told(last, words):
     with pytest.raises(InvalidMeasurementError, match=f"{words}.*\\(3 attempts\\); "):
-        measure_until_believed(attempts(UNSTEADY, THROTTLED, last), PLAN, lambda seconds: None)
+        measure_until_trusted(attempts(UNSTEADY, THROTTLED, last), PLAN, lambda seconds: None)
 
 
 def test_a_rig_that_is_gone_is_not_asked_again():
     gone = UnavailableError("no reading for 5.0 s")
     with pytest.raises(UnavailableError, match="no reading"):
-        measure_until_believed(attempts(gone), PLAN, lambda seconds: None)
+        measure_until_trusted(attempts(gone), PLAN, lambda seconds: None)
 
 
 class Steps:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import optuna
 import pytest
 
+from edge.measuring.status import MEASURING, WAITING_FOR_DEVICE, WAITING_FOR_TRAINING, DevicePhase, DeviceStatus
 from search.candidate.phase_timer import Stopwatch
 
 
@@ -46,20 +47,31 @@ def test_a_phase_within_another_interrupts_it(trial: optuna.Trial, clock: Clock)
     assert told(trial) == [("structure", 0, 1), ("measure structure", 1, 2), ("train", 13, 4)]
 
 
-def test_waiting_is_what_the_device_says_until_it_says_something_else(trial: optuna.Trial, clock: Clock) -> None:
+def test_waiting_lasts_from_the_devices_status_to_its_next_one(trial: optuna.Trial, clock: Clock) -> None:
     with Stopwatch(trial, clock) as stopwatch:
-        stopwatch.heard("waiting for the other workers")  # in no phase: nothing to interrupt
+        stopwatch.on_status(WAITING_FOR_TRAINING)  # in no phase: nothing to interrupt
         with stopwatch.phase("measure"):
             clock.now_s += 1
-            for said in ("waiting for a board: 2 before it", "waiting for 1 before it", "measuring"):
-                stopwatch.heard(said)
+            for status in (WAITING_FOR_DEVICE, WAITING_FOR_TRAINING, MEASURING):
+                stopwatch.on_status(status)
                 clock.now_s += 3
         with pytest.raises(OSError), stopwatch.phase("measure"):
-            stopwatch.heard("waiting")
+            stopwatch.on_status(WAITING_FOR_DEVICE)
             raise OSError
         with stopwatch.phase("train"):
             clock.now_s += 1
     assert told(trial) == [("measure", 0, 1), ("waiting", 1, 6), ("measure", 7, 3), ("train", 10, 1)]
+
+
+def test_the_text_of_a_status_decides_nothing(trial: optuna.Trial, clock: Clock) -> None:
+    with Stopwatch(trial, clock) as stopwatch, stopwatch.phase("measure"):
+        for status in (
+            DeviceStatus(DevicePhase.MEASURING, "waiting for nothing"),
+            DeviceStatus(DevicePhase.WAITING, "please hold"),
+        ):
+            stopwatch.on_status(status)
+            clock.now_s += 1
+    assert told(trial) == [("measure", 0, 1), ("waiting", 1, 1)]
 
 
 def test_a_trial_that_fails_tells_how_far_it_came(trial: optuna.Trial, clock: Clock) -> None:
