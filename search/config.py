@@ -1,4 +1,4 @@
-"""A study file: what it may say, and what it means. An unknown key is an error with a suggestion."""
+"""The sections of a study file, their keys, defaults and limits. An unknown key is an error with a suggestion."""
 
 import logging
 from pathlib import Path
@@ -24,7 +24,7 @@ class _Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_quantizations(cls, values: Any) -> Any:
-        """Name the schemes that there are, as pydantic would not."""
+        """Raise the error of `Quantization`, which lists the known schemes."""
         names = values.get("quantization") if isinstance(values, dict) else None
         if isinstance(names, list):
             for name in names:
@@ -35,27 +35,29 @@ class _Section(BaseModel):
 class Constraint(_Section):
     """The least test accuracy, and how far the validation accuracy must be above it.
 
-    accuracy_percent: that of the data set where it is not given (CIFAR-10: 70, digits: 97). margin_sigmas: standard
-    deviations of the difference between a validation and a test accuracy of the sizes at hand.
+    accuracy_percent: the data set's own where it is not given (CIFAR-10: 70, digits: 97). margin_sigmas: in standard
+    deviations of the difference between a validation and a test accuracy on as many images as there are.
     """
 
     accuracy_percent: float | None = Field(default=None, ge=0, lt=100)
-    margin_sigmas: float = Field(default=2.33, ge=0, le=5)  # 99 % of a normal distribution lie below
+    margin_sigmas: float = Field(default=2.33, ge=0, le=5)  # 99 % of a normal distribution are below
 
     def percent_on(self, data_percent: float | None) -> float:
-        """The least test accuracy in percent, on data whose own rule is `data_percent`; 0 where there is none."""
-        return data_percent or 0.0 if self.accuracy_percent is None else self.accuracy_percent
+        """Return the least test accuracy in percent; `data_percent`: that of the data set, None where it has none."""
+        if self.accuracy_percent is not None:
+            return self.accuracy_percent
+        return data_percent or 0.0
 
 
 class Budget(_Section):
-    """A study ends after so many trials, or so many minutes of one `thrones run`, whichever comes first."""
+    """The limits of a study (trials) and of one `thrones run` (minutes); the first that is reached stops the run."""
 
     trials: int = Field(default=1000, ge=1)
     minutes: float = Field(default=120.0, gt=0)
 
 
 class Space(_Section):
-    """What a trial may choose; a list of one entry fixes it."""
+    """The search space. A list with one entry, or a range of one value, fixes a choice."""
 
     pruning_ratio: tuple[float, float] = (0.0, 0.95)
     round_to: list[int] = Field(default=[1], min_length=1)
@@ -86,9 +88,9 @@ class Space(_Section):
 
 
 class Training(_Section):
-    """The same for every trial of the study; the values by experiment (studies/results/training.csv).
+    """How every trial of the study is trained. The defaults are from an experiment (studies/results/training.csv).
 
-    threads: of TensorFlow; 0: all cores. Networks below a million MACs train faster with one than with two.
+    threads: TensorFlow's; 0: all cores. Networks below a million MACs train faster with one than with two.
     """
 
     learning_rate: float = Field(default=0.05, gt=0, le=10)
@@ -115,11 +117,11 @@ class Measure(_Section):
 
 
 class FinalTraining(_Section):
-    """The best candidates of the search, trained again for longer at its end; with 0 candidates none are.
+    """The longer training of the best candidates at the end of a search; with 0 candidates there is none.
 
-    points_per_doubling: what twice the epochs are expected to add to the accuracy, so that the search may fall short
-    of the rule by as much as training for `epochs` promises. quantization: each finalist is tried in all of them.
-    budget_fraction: the part of the budget's minutes that is kept for this.
+    points_per_doubling: the points of accuracy that twice the epochs are expected to add. In the search, a candidate
+    may miss the constraint by what training for `epochs` promises. quantization: each candidate is tried in all of
+    these schemes. budget_fraction: the part of the budget's minutes that is kept for this.
     """
 
     candidates: int = Field(default=0, ge=0)
@@ -132,7 +134,7 @@ class FinalTraining(_Section):
 class Grid(_Section):
     """Every combination is one trial, in place of a search: Tables 1 and 2 of the competition.
 
-    Table 1 shows float32 alone, Table 2 dynamic and any other format beside it.
+    Table 1 shows float32 alone, Table 2 dynamic and any other quantization beside it.
 
     A pruning ratio of 0 is the base itself and is not fine-tuned. More epochs continue from the fewer ones of the
     list. Each leg has its own cosine decay and begins lower than the one before (warm restarts, Loshchilov and Hutter
@@ -152,28 +154,28 @@ class Grid(_Section):
         if min(self.epochs) < 0:
             raise ValueError(f"epochs must be >= 0, got {min(self.epochs)}")
         if Quantization.QAT_INT8 in self.quantization:
-            raise ValueError("quantization qat_int8 trains anew and shares no epochs; a grid takes the other formats")
+            raise ValueError("quantization qat_int8 trains anew and shares no epochs; a grid takes the other schemes")
         if set(self.quantization) != {Quantization.FLOAT32} and Quantization.DYNAMIC not in self.quantization:
             raise ValueError(
                 f"no table shows quantization {', '.join(self.quantization)}: Table 1 is about float32 alone, Table 2 "
-                "about dynamic and what stands beside it; add dynamic"
+                "about dynamic and any others beside it; add dynamic"
             )
         return self
 
     @property
     def milestone(self) -> str:
-        """m1 or m2: the milestone whose table shows it."""
+        """Return m1 or m2: the milestone whose table shows this grid."""
         return "m2" if Quantization.DYNAMIC in self.quantization else "m1"
 
 
 class DryRun(_Section):
-    """Nothing is trained or converted; see `search.runner.dry_run`. train_s: what a training is pretended to take."""
+    """A study in which nothing is trained or converted (`search.runner.dry_run`). train_s: seconds of a training."""
 
     train_s: float = Field(default=20.0, ge=0)
 
 
 class Initial(_Section):
-    """A specification to try first; `pruning_ratios` is one number for all layers or one for each."""
+    """A candidate to try first; `pruning_ratios` is one number for all layers, or one for each."""
 
     pruning_ratios: float | list[float] = 0.0
     round_to: int = 1
@@ -186,12 +188,12 @@ class Initial(_Section):
 
 
 class StudyConfig(_Section):
-    """One study file. `data` is cifar10, digits or the path of an .npz; see `search.study_file`.
+    """The content of one study file.
 
-    `base`: the .npz of the unpruned network, of `thrones import` or `pretrain`; None: the one that suits `data`.
-    `fallback`: the study file, beside this one, to run where CIFAR-10 is not at hand and cannot be downloaded.
-    `storage`: a URL (see `search.storage.open`); None: one SQLite file in `folder`. `artifacts`: a folder or s3://BUCKET;
-    None: in `folder`. `device`: one URL, or several boards of one kind.
+    data: cifar10, digits or the path of an .npz (`search.study_file`). base: the .npz of the unpruned network, written
+    by `thrones import` or `pretrain`; None: the one that fits `data`. fallback: the study file, beside this one, to run
+    where CIFAR-10 is not available. storage: a URL (`search.storage.open`); None: an SQLite file in `folder`.
+    artifacts: a folder or s3://BUCKET; None: in `folder`. device: one URL, or several devices of one kind.
     """
 
     name: str = ""
@@ -217,9 +219,9 @@ class StudyConfig(_Section):
 
     @property
     def search_plan(self) -> str:
-        """The measurement protocol of a trial: where the file names none, `whole` for a grid's row, `auto` otherwise.
+        """Return the measurement protocol of a trial; without one in the file: `whole` for a grid, `auto` otherwise.
 
-        A grid's row is a line of a table, so it is measured over the whole test set.
+        A row of a grid is a line of a table, so it is measured over the whole test set.
         """
         if self.measure.search is not None:
             return self.measure.search
@@ -227,11 +229,11 @@ class StudyConfig(_Section):
 
     @property
     def devices(self) -> list[str]:
-        """The boards' URLs."""
+        """Return the URLs of the devices."""
         return [self.device] if isinstance(self.device, str) else list(self.device)
 
     def initial_specs(self) -> list[CompressionSpec]:
-        """The specifications to try first. Raises UsageError when one of them is out of range."""
+        """Return the specifications to try first. Raises UsageError when one of them is out of range."""
         return [self._spec(initial) for initial in self.initial]
 
     def _spec(self, initial: Initial) -> CompressionSpec:

@@ -27,7 +27,7 @@ epochs = [0, 1, 2]
 """
 SHOWN_NOWHERE = (
     "m1.toml: in [grid]: no table shows quantization int8, float32: Table 1 is about float32 alone, Table 2 about "
-    "dynamic and what stands beside it; add dynamic"
+    "dynamic and any others beside it; add dynamic"
 )
 
 
