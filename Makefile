@@ -1,4 +1,4 @@
-# Everything that a user or CI calls. `make` alone says what there is.
+# Everything that a user or CI calls. `make` alone lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
 EXPERIMENT := PYTHONPATH=.:tests/support $(BIN)/python tests/experiments
@@ -11,17 +11,17 @@ help:
 	@echo "make test-arm64  as root: install in an emulated Debian 12 arm64, test and measure its agent"
 	@echo "make check       create .venv, install, ruff, mypy --strict and the import contracts"
 	@echo "make bench       create .venv, install, measure the speed of thrones itself: a table and bench.json"
-	@echo "make bench-roads create .venv, install, measure the winners in studies/results again, against their targets"
-	@echo "make bench-workers  many workers on a PostgreSQL of its own: studies/results/workers.csv (OPTIONS=\"--trials 200\")"
-	@echo "make training-table  train one small network in many ways: studies/results/training.csv (half an hour)"
-	@echo "make qat-table   int8 after training against aware training: studies/results/qat.csv (half an hour)"
-	@echo "make turns       how often a faster structure is given up: studies/results/turns.jsonl (OPTIONS=\"--minutes 30\")"
-	@echo "make candidates RUNS=\"runs/latency ...\"  add what studies measured to studies/results/candidates.csv"
-	@echo "make sampler-comparison  compare samplers on that table: studies/results/samplers.* (OPTIONS=\"--seeds 4\")"
-	@echo "make ablation    four searches, each with one part more: studies/results/ablation.csv (half an hour)"
+	@echo "make bench-roads create .venv, install, measure the winners in studies/results again and check their targets"
+	@echo "make bench-workers  many workers on their own PostgreSQL: studies/results/workers.csv (OPTIONS=\"--trials 200\")"
+	@echo "make training-table  train one small network with different settings: studies/results/training.csv (half an hour)"
+	@echo "make qat-table   int8 after training against quantization-aware training: studies/results/qat.csv (half an hour)"
+	@echo "make turns       how often a faster architecture is pruned: studies/results/turns.jsonl (OPTIONS=\"--minutes 30\")"
+	@echo "make candidates RUNS=\"runs/latency ...\"  add the measurements of studies to studies/results/candidates.csv"
+	@echo "make sampler-comparison  compare samplers on those measurements: studies/results/samplers.* (OPTIONS=\"--seeds 4\")"
+	@echo "make ablation    four searches, each with one more part: studies/results/ablation.csv (half an hour)"
 	@echo "make clean       remove .venv, runs and build"
 
-# Made again when pyproject.toml changes; python3 of the user, 3.10 to 3.13.
+# Installs again when pyproject.toml changes. Uses the user's python3, 3.10 to 3.13.
 $(BIN)/.installed: pyproject.toml
 	@echo "creating .venv and installing thrones (once; a minute or two)"
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info < (3, 14) else \

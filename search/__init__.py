@@ -1,1 +1,1 @@
-"""Studies, the command line, reports. Start at `search.cli.app`; one trial's way is `search.runner.trial.run_trial`."""
+"""Studies, the command line, reports. Start at `search.cli.app`; `search.runner.trial.run_trial` runs one trial."""

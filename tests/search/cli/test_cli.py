@@ -74,7 +74,7 @@ def test_a_wrong_key(folder: Path) -> None:
     assert line == 'thrones: x.toml: unknown key "trails" in [budget]; did you mean "trials"?'
 
 
-def test_a_start_that_the_space_does_not_hold(folder: Path) -> None:
+def test_an_initial_candidate_outside_the_space(folder: Path) -> None:
     squares.write_study(folder / "x.toml", "pruning_ratios = 0.97\nstem_stride = 4\n", trials=1)
     line = squares.refused("run", "x.toml", folder=folder)
     assert "[[initial]]" in line
@@ -98,7 +98,7 @@ def test_data_that_is_not_there(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["data", "base"])
-def test_data_and_base_lie_beside_the_study_file_or_else_in_the_working_folder(
+def test_data_and_base_are_found_beside_the_study_file_or_else_in_the_working_folder(
     key: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def named(value: str) -> str | None:
@@ -125,22 +125,22 @@ def test_data_and_base_lie_beside_the_study_file_or_else_in_the_working_folder(
     assert named("~/own.npz") == f"{folder}/home/own.npz"
 
 
-def test_a_base_that_is_not_there_is_told_before_anything_is_loaded(folder: Path) -> None:
+def test_a_missing_base_is_reported_before_anything_is_loaded(folder: Path) -> None:
     line = squares.refused("run", "squares.toml", "--base", "nowhere.npz", folder=folder)
     assert line.startswith("thrones: --base nowhere.npz does not exist; give an .npz of `thrones import`")
     assert not (folder / "runs").exists()
 
 
-def without_rule(folder: Path) -> Path:
-    """Its study, whose file says no accuracy to keep; nor do its images."""
+def without_constraint(folder: Path) -> Path:
+    """Return its study without an accuracy constraint; its images have none either."""
     study = folder / "squares.toml"
     study.write_text(study.read_text().replace("accuracy_percent = 60\n", ""))
     return study
 
 
 @pytest.mark.parametrize("command", ["run", "worker"])
-def test_a_search_on_own_images_needs_a_rule(command: str, folder: Path) -> None:
-    without_rule(folder)
+def test_a_search_on_own_images_needs_a_constraint(command: str, folder: Path) -> None:
+    without_constraint(folder)
     line = squares.refused(command, "squares.toml", folder=folder)
     assert line.startswith("thrones: squares.toml: squares.npz has no least accuracy of its own")
     assert "under [constraint]: accuracy_percent = 90" in line
@@ -148,7 +148,7 @@ def test_a_search_on_own_images_needs_a_rule(command: str, folder: Path) -> None
 
 
 def test_a_grid_on_own_images_needs_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = without_rule(folder)
+    study = without_constraint(folder)
     study.write_text(study.read_text() + "[grid]\npruning_ratio = [0.5]\nepochs = [0]\n")
     monkeypatch.chdir(folder)
     config, found = study_and_data(study, folder / "runs", None, None)
@@ -189,7 +189,7 @@ def test_measure_with_images_gives_their_accuracy(folder: Path) -> None:
     assert '"accuracy' in ended.stdout
 
 
-def test_data_tells_what_was_found(folder: Path) -> None:
+def test_data_shows_what_was_found(folder: Path) -> None:
     ended = squares.thrones("data", "squares.npz", folder=folder)
     key = load(str(folder / "squares.npz")).key
     assert ended.stdout.splitlines() == [
@@ -277,7 +277,7 @@ def test_a_stray_end_of_a_file_keeps_its_traceback(folder: Path) -> None:
         "submit --check x.zip --data x.npz",
     ],
 )
-def test_an_empty_file_is_told_in_one_line(command: str, folder: Path) -> None:
+def test_an_empty_file_is_one_line(command: str, folder: Path) -> None:
     (folder / "squares.npz").rename(folder / "cifar.npz")
     study = folder / "squares.toml"
     study.write_text(study.read_text().replace("squares.npz", "cifar.npz"))

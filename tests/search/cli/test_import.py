@@ -77,7 +77,7 @@ def _save(network: Any, weights: Weights, prefix: Path) -> Path:
     return prefix
 
 
-def test_a_network_for_pixels_0_to_1_is_told_and_made_to_take_0_to_255(
+def test_a_network_for_pixels_0_to_1_is_detected_and_made_to_take_0_to_255(
     data: Dataset, network: Any, scratch: Any, tmp_path: Path
 ) -> None:
     prefix = _save(scratch, _rescaled(network, "unit"), tmp_path / "unit.ckpt")

@@ -1,4 +1,4 @@
-"""Ctrl-C and kill -9 in the middle of a training: the same command goes on, and loses that one trial's work alone."""
+"""Ctrl-C and kill -9 in the middle of a training: the same command resumes, and only that one trial's work is lost."""
 
 import os
 import signal
@@ -63,8 +63,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def go_on(study: Path) -> list[optuna.trial.FrozenTrial]:
-    """Start again, with so little time that the endless training is given up after an epoch."""
+def resume(study: Path) -> list[optuna.trial.FrozenTrial]:
+    """Start again, with so little time that the endless training is pruned after an epoch."""
     squares.write_study(study, squares.SMALL, ENDLESS, trials=2, epochs=5000, minutes=2)
     ended = squares.thrones("run", study.name, folder=study.parent)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -82,7 +82,7 @@ def check_retried(trials: list[optuna.trial.FrozenTrial], complete: optuna.trial
     assert again.user_attrs["reason"].startswith("out of time: ")
 
 
-def test_ctrl_c_ends_with_one_line_and_the_same_command_goes_on(study: Path, run: subprocess.Popen[str]) -> None:
+def test_ctrl_c_ends_with_one_line_and_the_same_command_resumes(study: Path, run: subprocess.Popen[str]) -> None:
     children = psutil.Process(run.pid).children(recursive=True)
     assert children  # the converter at least
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the children, too
@@ -93,7 +93,7 @@ def test_ctrl_c_ends_with_one_line_and_the_same_command_goes_on(study: Path, run
     assert interrupted.state.name == "FAIL"
     assert interrupted.user_attrs["reason"].startswith("interrupted")
     assert waiting.state.name == "WAITING"
-    check_retried(go_on(study), complete)
+    check_retried(resume(study), complete)
 
 
 def test_a_second_run_of_the_same_study_is_refused(study: Path, run: subprocess.Popen[str]) -> None:
@@ -103,7 +103,7 @@ def test_a_second_run_of_the_same_study_is_refused(study: Path, run: subprocess.
     assert run.poll() is None
 
 
-def test_kill_9_takes_the_children_along_and_the_same_command_goes_on(study: Path, run: subprocess.Popen[str]) -> None:
+def test_kill_9_takes_the_children_along_and_the_same_command_resumes(study: Path, run: subprocess.Popen[str]) -> None:
     children = psutil.Process(run.pid).children(recursive=True)
     assert children
     run.kill()
@@ -112,4 +112,4 @@ def test_kill_9_takes_the_children_along_and_the_same_command_goes_on(study: Pat
     wait_until(lambda: not any(child.is_running() for child in children))
     complete, running = load_study(squares.read(study)).get_trials()
     assert running.state.name == "RUNNING"
-    check_retried(go_on(study), complete)
+    check_retried(resume(study), complete)
