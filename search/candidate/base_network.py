@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compress.datasets.dataset import Dataset
 from compress.errors import UsageError
-from compress.importing.checkpoint import check_weights
+from compress.importing.tensors import check_weights
 from compress.network import Weights, load_weights
 from compress.training.pretrain import CheckpointError, checkpoint_of, cycles_for, pretrain
 from compress.training.train import Epoch

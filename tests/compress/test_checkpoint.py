@@ -15,7 +15,8 @@ from networks import random_weights, same_weights, weight_shapes
 
 from compress.architecture import BASE
 from compress.errors import UsageError
-from compress.importing.checkpoint import read_checkpoint, wanted_tensors
+from compress.importing.checkpoint import read_checkpoint
+from compress.importing.tensors import wanted_tensors
 from compress.network import build, save_weights
 from compress.tensorflow_setup import keras, tf
 
