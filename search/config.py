@@ -275,15 +275,18 @@ def load_config(path: Path, runs: Path = Path("runs")) -> StudyConfig:
     found = parse_values(read_text(path), path)
     if found.renamed:
         logger.warning("%s: old keys, valid in this version only: %s", path, "; ".join(found.renamed))
-    return _checked(found, path, runs)
+    return _checked(found, path, runs, path)
 
 
-def parse_config(text: str, path: Path, runs: Path) -> StudyConfig:
-    """Check the text of a stored or packed study file as `load_config` does, without a line about old keys."""
-    return _checked(parse_values(text, path), path, runs)
+def parse_config(text: str, path: Path, runs: Path, shown: Path | None = None) -> StudyConfig:
+    """Check the text of a stored or packed study file as `load_config` does, without a line about old keys.
+
+    `shown`: what messages call the file, where that is not its path.
+    """
+    return _checked(parse_values(text, path, shown), path, runs, shown or path)
 
 
-def _checked(found: StudyValues, path: Path, runs: Path) -> StudyConfig:
+def _checked(found: StudyValues, path: Path, runs: Path, shown: Path) -> StudyConfig:
     values = {"name": path.stem, "folder": runs / path.stem, **found.values}
     for key in ("data", "base"):
         if isinstance(values.get(key), str):
@@ -292,7 +295,7 @@ def _checked(found: StudyValues, path: Path, runs: Path) -> StudyConfig:
         config = StudyConfig.model_validate(values)
         config.initial_specs()
     except ValidationError as error:
-        raise UsageError(f"{path}: {explain(error.errors()[0], StudyConfig)}") from error
+        raise UsageError(f"{shown}: {explain(error.errors()[0], StudyConfig)}") from error
     except UsageError as error:
-        raise UsageError(f"{path}: in [[initial]]: {error}") from error
+        raise UsageError(f"{shown}: in [[initial]]: {error}") from error
     return config

@@ -54,12 +54,12 @@ def read_text(path: Path) -> str:
         raise UsageError(f"{path} is no TOML: {error}") from error
 
 
-def parse_values(text: str, path: Path) -> StudyValues:
-    """Parse the text of the study file at `path`, merged with the file that it extends.
+def parse_values(text: str, path: Path, shown: Path | None = None) -> StudyValues:
+    """Parse the text of the study file at `path`, which messages call `shown`, merged with the file that it extends.
 
     Raises UsageError for text that is no TOML, both spellings of one key, and a file that cannot be extended.
     """
-    return _parse(text, path, ())
+    return _parse(text, path, shown or path, ())
 
 
 def self_contained_text(path: Path) -> str:
@@ -91,26 +91,26 @@ def _load(text: str, path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is no TOML: {error}") from error
 
 
-def _parse(text: str, path: Path, extending: tuple[Path, ...]) -> StudyValues:
-    values, renamed = _with_new_keys(_load(text, path), path)
+def _parse(text: str, path: Path, shown: Path, extending: tuple[Path, ...]) -> StudyValues:
+    values, renamed = _with_new_keys(_load(text, shown), shown)
     extended = values.pop("extends", None)
     if extended is None:
         return StudyValues(values, renamed)
     chain = (*extending, path.resolve())
-    parent = _extended_path(extended, path)
+    parent = _extended_path(extended, path, shown)
     if parent.resolve() in chain:
         names = " -> ".join(each.name for each in (*chain, parent))
-        raise UsageError(f"{path}: extends goes in a circle: {names}")
-    below = _parse(read_text(parent), parent, chain)
+        raise UsageError(f"{shown}: extends goes in a circle: {names}")
+    below = _parse(read_text(parent), parent, parent, chain)
     return StudyValues(_merged(below.values, values), [*renamed, *below.renamed])
 
 
-def _extended_path(extended: Any, path: Path) -> Path:
+def _extended_path(extended: Any, path: Path, shown: Path) -> Path:
     if not isinstance(extended, str):
-        raise UsageError(f'{path}: "extends" must be the name of a study file, got {extended!r}')
+        raise UsageError(f'{shown}: "extends" must be the name of a study file, got {extended!r}')
     parent = path.parent / extended
     if not parent.is_file():
-        raise UsageError(f"{path}: extends {extended}, but {parent} does not exist")
+        raise UsageError(f"{shown}: extends {extended}, but {parent} does not exist")
     return parent
 
 

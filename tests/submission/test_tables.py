@@ -100,7 +100,7 @@ def test_a_grid_of_more_rows_than_a_slide_holds_shows_those_that_the_rules_ask_f
     assert len(table.rows) == 51
     write_tables(tmp_path / "kept", table, "m1.toml")
     slides = read_slides(tmp_path / "kept" / "M1.pptx")
-    assert [each.found for each in claims.table(tmp_path / "kept", slides, 1)] == [
+    assert [each.found for each in claims.check_table(tmp_path / "kept", slides, 1)] == [
         "51 rows", "as measured", "48 rows as measured"
     ]  # fmt: skip
     shown = [line[0] for slide in slides for grid in slide.tables for line in grid]

@@ -1,16 +1,16 @@
-"""A submission looked at as the organisers would: slides pluralize, code and video there, claims compared."""
+"""Check a submission as the organisers would: count slides, look for code and video, compare claims."""
 
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from compress.datasets.dataset import Dataset
-from compress.errors import UsageError
 from edge.diagnostics import DOUBTFUL, OK, WRONG, Finding
+from edge.errors import UsageError
 from search.config import StudyConfig, parse_config
 from search.report.formatting import pluralize
-from search.submission.check import claims
-from search.submission.check import slide_claims as by_hand
+from search.submission.check import claims, slide_claims
+from search.submission.check.files import is_ours, topmost
 from search.submission.pack import PACKAGES
 from search.submission.slides.slide_reader import SlideText, overflows, read_slides
 from search.submission.video import FORMATS, check_video
@@ -19,96 +19,103 @@ NAME = re.compile(r"M([123])_([A-Za-z0-9-]+)\.zip")
 OTHER_SLIDES = (".ppt", ".pdf", ".odp", ".key")
 """Slides that cannot be read here."""
 _ROAD = re.compile(r"^\s*road\s*=", re.MULTILINE)
-"""What every study file has, and no .toml of another tool."""
+"""Found in every study file, and in no .toml of another tool."""
 CODE = (".py", ".ipynb", ".c", ".cc", ".cpp")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
 def study_of(folder: Path, runs: Path) -> StudyConfig | None:
-    """The study file in an unpacked submission; None where there is none, as in one made by hand.
+    """Read the study file of an unpacked submission.
 
-    Raises UsageError for one that is damaged.
+    Returns None where there is none, as in a submission that was made by hand. Raises UsageError for a damaged one.
     """
     texts = {path: path.read_bytes().decode(errors="replace") for path in sorted(folder.glob("*.toml"))}
     studies = [path for path, text in texts.items() if _ROAD.search(text)]
     if len(studies) != 1:
         return None
-    try:
-        return parse_config(texts[studies[0]], studies[0], runs)
-    except UsageError as error:
-        raise UsageError(str(error).replace(f"{folder}/", "")) from error
+    path = studies[0]
+    return parse_config(texts[path], path, runs, shown=path.relative_to(folder))
 
 
 def check(name: str, folder: Path, config: StudyConfig | None, find: Callable[[], Dataset]) -> Iterator[Finding]:
-    """Look at the unpacked submission `folder`, which came as the file `name`; each finding when it is there.
+    """Check an unpacked submission, and yield each finding as soon as it is known.
 
-    `find` is asked for the images where a model has to run.
+    Args:
+        name: The name of the zip.
+        folder: Where it was unpacked.
+        config: Its study file, None without one.
+        find: Returns the images; called only where a model has to run.
     """
     match = NAME.fullmatch(name)
     if match is None:
         yield Finding("name", name, WRONG, "the rules want M1_, M2_ or M3_<team>.zip")
         return
-    milestone = int(match[1])
     yield Finding("name", name, OK)
+    milestone = int(match[1])
     slides: list[SlideText] = []
-    presentations = claims.topmost(folder, (".pptx",))
-    if len(presentations) != 1:
-        yield _no_slides(folder, presentations)
-    else:
+    presentations = topmost(folder, (".pptx",))
+    if len(presentations) == 1:
         try:
             slides = read_slides(presentations[0])
-            yield _count(slides, 1 if milestone == 3 else 5)
-            for line in overflows(presentations[0]):
-                yield Finding("slides", line, DOUBTFUL, "make the text shorter or smaller")
+            yield from _check_slides(presentations[0], slides, milestone)
         except UsageError as error:
-            yield Finding("slides", str(error).replace(f"{folder}/", ""), WRONG, "save it again")
-    yield _code(folder)
-    if milestone == 3:
-        yield from claims.winner(folder, slides, config, find())
-        return
-    yield _video(folder)
-    if claims.is_ours(folder):
-        yield from claims.table(folder, slides, milestone)
+            yield Finding("slides", error.message, WRONG, error.remedy)
     else:
-        yield from by_hand.table(slides, milestone)
+        yield _no_slides(folder, presentations)
+    yield _check_code(folder)
+    if milestone == 3:
+        yield from claims.check_winner(folder, slides, config, find())
+        return
+    yield _check_video(folder)
+    if is_ours(folder):
+        yield from claims.check_table(folder, slides, milestone)
+    else:
+        yield from slide_claims.check_table(slides, milestone)
+
+
+def _check_slides(path: Path, slides: list[SlideText], milestone: int) -> Iterator[Finding]:
+    limit = 1 if milestone == 3 else 5
+    if 1 <= len(slides) <= limit:
+        yield Finding("slides", f"{len(slides)}", OK)
+    else:
+        wanted = "exactly one slide" if limit == 1 else f"one to {limit} slides"
+        yield Finding("slides", f"{len(slides)}", WRONG, f"the rules want {wanted}")
+    for line in overflows(path):
+        yield Finding("slides", line, DOUBTFUL, "make the text shorter or smaller")
 
 
 def _no_slides(folder: Path, presentations: list[Path]) -> Finding:
-    others = [] if presentations else claims.topmost(folder, OTHER_SLIDES)
+    if presentations:
+        names = ", ".join(path.name for path in presentations)
+        found = f"{len(presentations)} .pptx files: {names}"
+        return Finding("slides", found, WRONG, "put exactly one beside the code")
+    others = topmost(folder, OTHER_SLIDES)
     if others:
         return Finding("slides", f"{others[0].name} cannot be read here", DOUBTFUL, "save it as .pptx")
-    names = ": " + ", ".join(path.name for path in presentations) if presentations else ""
-    found = f"{len(presentations)} .pptx files{names}"
-    return Finding("slides", found, WRONG, "put exactly one beside the code")
+    return Finding("slides", "0 .pptx files", WRONG, "put exactly one beside the code")
 
 
-def _count(slides: list[SlideText], most: int) -> Finding:
-    wanted = "exactly one slide" if most == 1 else f"one to {most} slides"
-    right = 1 <= len(slides) <= most
-    return Finding("slides", f"{len(slides)}", OK if right else WRONG, "" if right else f"the rules want {wanted}")
-
-
-def _code(folder: Path) -> Finding:
+def _check_code(folder: Path) -> Finding:
     files = [path for path in folder.rglob("*") if path.is_file()]
-    written = [path for path in files if path.suffix.lower() in CODE]
-    if not written:
+    code = [path for path in files if path.suffix.lower() in CODE]
+    if not code:
         packed = [path.name for path in files if path.suffix.lower() in ARCHIVES]
         if packed:
             return Finding("code", f"{packed[0]} is not looked into", DOUBTFUL, "pack the files themselves")
         found = f"no file that ends in {', '.join(CODE)}"
         return Finding("code", found, WRONG, "the rules want the code with all its parameters")
-    if (folder / "code" / "pyproject.toml").exists() and claims.is_ours(folder):
+    if (folder / "code" / "pyproject.toml").exists() and is_ours(folder):
         absent = [name for name in PACKAGES if not (folder / "code" / name).is_dir()]
         if absent:
             return Finding("code", f"code/{absent[0]} is missing", WRONG, "pack the whole source")
-    return Finding("code", pluralize(len(written), "file"), OK)
+    return Finding("code", pluralize(len(code), "file"), OK)
 
 
-def _video(folder: Path) -> Finding:
-    found = claims.topmost(folder, tuple(FORMATS))
+def _check_video(folder: Path) -> Finding:
+    found = topmost(folder, tuple(FORMATS))
     if not found:
         return Finding("video", "none", DOUBTFUL, "the rules ask for one of at most four minutes; --video adds it")
     try:
         return Finding("video", f"{found[0].name}, {check_video(found[0]):.0f} s", OK)
     except UsageError as error:
-        return Finding("video", str(error).replace(f"{folder}/", ""), WRONG, "see the rules of M1")
+        return Finding("video", error.message, WRONG, error.remedy)

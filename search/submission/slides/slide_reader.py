@@ -64,7 +64,8 @@ def _reading(path: Path) -> Iterator[Any]:
         yield Presentation(str(path))
     except Exception as error:  # python-pptx names no errors: damage shows as whatever it breaks
         reason = f"{type(error).__name__}: {one_line(error)}"[:120]
-        raise UsageError(f"{path} is not a readable .pptx ({reason}); save it as PowerPoint presentation") from error
+        message = f"{path.name} is not a readable .pptx ({reason})"
+        raise UsageError(message, remedy="save it again as PowerPoint presentation") from error
 
 
 def _flat(shapes: Any) -> Iterator[Any]:

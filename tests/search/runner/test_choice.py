@@ -21,7 +21,7 @@ READERS = {
     "search/cli/device_commands.py:measure": "measure tells the accuracy of the models that the user names",
     "search/submission/reproduce.py:reproduce": "replay tells it of a winner that was chosen before",
     "search/submission/reproduce.py:_rebuild": "and of the same winner built again",
-    "search/submission/check/claims.py:_accuracy": "submit --check holds it against what a slide claims",
+    "search/submission/check/submitted_model.py:measure_accuracy": "submit --check compares it with a slide's claim",
 }
 """Every function that looks at the labels of test images, and what for."""
 

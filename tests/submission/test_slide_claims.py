@@ -3,7 +3,7 @@
 import pytest
 
 from edge.diagnostics import OK, WRONG
-from search.submission.check.slide_claims import Claim, claims, fom, number, table
+from search.submission.check.slide_claims import Claim, check_fom, check_table, number, read_claims
 from search.submission.slides.slide_reader import Cells, SlideText
 
 HEADS = (
@@ -46,14 +46,14 @@ def test_a_number_is_read_as_it_is_written(text: str, value: float | None) -> No
     ids=["plain", "labelled", "lying", "commas", "fraction", "other head", "microseconds", "joules", "unit in cell"],
 )
 def test_a_line_of_table_3_is_read_however_it_stands(grid: Cells) -> None:
-    (claim,) = claims(slides((("Accuracy of the base",), ("86",)), grid))
+    (claim,) = read_claims(slides((("Accuracy of the base",), ("86",)), grid))
     assert (claim.accuracy_percent, claim.latency_ms, claim.energy_mj, claim.fom) == pytest.approx(
         (RIGHT.accuracy_percent, RIGHT.latency_ms, RIGHT.energy_mj, RIGHT.fom)
     )
 
 
 def test_every_line_is_read_and_what_is_no_line_passed_over() -> None:
-    found = claims(slides((HEADS, ("86", "60", "10", "5", "50", "TFLite", "0.172"), LINE, ("",) * 7), ()))
+    found = read_claims(slides((HEADS, ("86", "60", "10", "5", "50", "TFLite", "0.172"), LINE, ("",) * 7), ()))
     assert [claim.accuracy_percent for claim in found] == [86.0, 72.0]
 
 
@@ -61,7 +61,7 @@ def test_every_line_is_read_and_what_is_no_line_passed_over() -> None:
     ("given", "verdict"), [(10.868, OK), (0.10868, OK), (108_680.0, OK), (11.4, WRONG), (108.68, WRONG)]
 )
 def test_a_figure_of_merit_is_that_of_its_line_in_one_of_three_units(given: float, verdict: str) -> None:
-    assert fom(Claim(72.0, 1.25, 5.3, given, bold=True)).verdict == verdict
+    assert check_fom(Claim(72.0, 1.25, 5.3, given, bold=True)).verdict == verdict
 
 
 def test_tables_1_and_2_need_their_columns_and_enough_lines() -> None:
@@ -70,7 +70,7 @@ def test_tables_1_and_2_need_their_columns_and_enough_lines() -> None:
     halves = slides((heads, *lines[:8]), (heads, *lines[8:]))
 
     def told(given: list[SlideText], milestone: int) -> str:
-        return "; ".join(each.found for each in table(given, milestone))
+        return "; ".join(each.found for each in check_table(given, milestone))
 
     assert told(halves, 1).startswith("15 settings on the slides, without raw figures")
     assert told(halves, 2) == "15 lines with all four figures, the rules ask for 16 settings"
