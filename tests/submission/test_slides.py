@@ -143,7 +143,7 @@ def test_what_runs_over_is_named(tmp_path: Path) -> None:
     run.text, run.font.size = "far more words than there is room for", Pt(20)
     presentation.save(str(tmp_path / "bad.pptx"))
     outside, tight_fault = overflows(tmp_path / "bad.pptx")
-    assert outside == "slide 1, outside: lies partly outside the slide"
+    assert outside == "slide 1, outside: is partly outside the slide"
     assert tight_fault.startswith("slide 1, tight: its text needs about")
 
 

@@ -105,7 +105,7 @@ def test_a_grid_of_more_rows_than_a_slide_holds_shows_those_that_the_rules_ask_f
     ]  # fmt: skip
     shown = [line[0] for slide in slides for grid in slide.tables for line in grid]
     assert {"0.9, 0 epochs", "0.9, 3 epochs", "0.9, 5 epochs"} <= set(shown)
-    assert "3 more settings stand in the CSV" in " ".join(text for slide in slides for text in slide.texts)
+    assert "3 more settings are in the CSV" in " ".join(text for slide in slides for text in slide.texts)
 
 
 def test_of_a_row_that_is_there_twice_one_is_shown(tmp_path: Path) -> None:

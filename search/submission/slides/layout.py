@@ -1,4 +1,4 @@
-"""Text and tables on a slide, each as large as its box allows, so that nothing runs over."""
+"""Lay out text and tables on a slide, each as large as its box allows, so that nothing overflows."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from pptx.util import Inches, Pt
 from search.submission.slides.text_metrics import LINE, height_pt, line_count, width_pt
 
 WIDTH, HEIGHT = 13.333, 7.5  # inches, 16:9
+PT_PER_INCH = 72
 MARGIN = 0.5
 FONT = "Arial"  # on every machine, or one of the same widths
 INK, SOFT, NAVY = RGBColor(0x22, 0x26, 0x2E), RGBColor(0x5A, 0x62, 0x6E), RGBColor(0x1F, 0x3A, 0x5F)
@@ -24,7 +25,7 @@ HEAD_PAD_PT = 5.0  # for the head, both together
 
 
 class Box(NamedTuple):
-    """Where a shape lies on the slide, in inches from its upper left corner."""
+    """The place and size of a shape in inches, from the slide's upper left corner."""
 
     left: float
     top: float
@@ -33,27 +34,30 @@ class Box(NamedTuple):
 
     @property
     def place(self) -> tuple[Any, ...]:
-        """The same as python-pptx takes it."""
+        """Return the box as python-pptx takes it."""
         return tuple(map(Inches, self))
 
 
 class Line(NamedTuple):
-    """A paragraph; `lead` stands before it in bold."""
+    """A paragraph; `lead` comes first, in bold."""
 
     text: str
     lead: str = ""
 
     @property
     def whole(self) -> str:
-        """All of its text."""
+        """Return the lead and the text."""
         return f"{self.lead} {self.text}".strip()
 
 
-class Grid(NamedTuple):
-    """A table's text.
+class TableSpec(NamedTuple):
+    """The text and the format of a table.
 
-    bold, marked: (row, column) of the cells in bold and on a bright ground. shaded: rows on a grey one.
-    left: columns of words, to the left; the others are centred. wrapped: columns whose cells may break into lines.
+    bold: (row, column) of the cells in bold.
+    shaded: the rows on a grey ground.
+    marked: (row, column) of the cells on a bright ground.
+    left: the columns that are aligned to the left; the others are centred.
+    wrapped: the columns whose cells may break into lines.
     """
 
     heads: Sequence[str]
@@ -66,7 +70,7 @@ class Grid(NamedTuple):
 
 
 def new_presentation(title: str, author: str) -> Any:
-    """An empty 16:9 presentation; python-pptx's template is 4:3, so its layouts are stretched."""
+    """Return an empty 16:9 presentation. The template of python-pptx is 4:3, so its layouts are stretched."""
     presentation = Presentation()
     stretch = WIDTH / presentation.slide_width.inches
     presentation.slide_width, presentation.slide_height = Inches(WIDTH), Inches(HEIGHT)
@@ -82,7 +86,7 @@ def new_presentation(title: str, author: str) -> Any:
 
 
 def add_slide(presentation: Any, title: str, footer: str) -> Any:
-    """A slide with a title, a rule under it, and a footer that ends in its number."""
+    """Add a slide with a title, a line under it, and a footer that ends in its number."""
     slide = presentation.slides.add_slide(presentation.slide_layouts[LAYOUT_TITLE_ONLY])
     fill_text(slide.shapes.title, Box(MARGIN, 0.3, WIDTH - 2 * MARGIN, 0.65), [Line(title)], (30, 24), NAVY, bold=True)
     add_bar(slide, Box(MARGIN, 0.98, WIDTH - 2 * MARGIN, 0.02))
@@ -93,7 +97,7 @@ def add_slide(presentation: Any, title: str, footer: str) -> Any:
 
 
 def add_bar(slide: Any, box: Box) -> None:
-    """A filled rectangle without line or shadow: a rule, or the cover's band."""
+    """Add a filled rectangle without border or shadow: a line, or the cover's band."""
     bar = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, *box.place)
     bar.fill.solid()
     bar.fill.fore_color.rgb = NAVY
@@ -104,7 +108,7 @@ def add_bar(slide: Any, box: Box) -> None:
 def add_text(
     slide: Any, box: Box, lines: Sequence[Line], sizes: tuple[int, int], colour: Any = INK, **how: Any
 ) -> None:
-    """A text box; see `fill_text`."""
+    """Add a text box; `how`: as `fill_text`."""
     fill_text(slide.shapes.add_textbox(*box.place), box, lines, sizes, colour, **how)
 
 
@@ -119,92 +123,129 @@ def fill_text(
     align: Any = PP_ALIGN.LEFT,
     gap: float = 0.0,
 ) -> None:
-    """Put `lines` into `shape` at `box`, in the largest size from sizes[0] down to sizes[1] points that fits.
+    """Put lines of text into a shape, in the largest size that fits.
 
-    gap: room after each line, in units of the font size.
+    Args:
+        shape: The shape; it is moved to `box`.
+        box: Its place.
+        lines: One paragraph each.
+        sizes: The largest and the smallest font size in points.
+        colour: The colour of all but the leads.
+        bold: Whether all is bold, not only the leads.
+        align: The alignment of the paragraphs.
+        gap: Room after each line, in units of the font size.
     """
     shape.left, shape.top, shape.width, shape.height = box.place
     frame = shape.text_frame
-    frame.word_wrap, frame.auto_size, frame.vertical_anchor = True, MSO_AUTO_SIZE.NONE, MSO_ANCHOR.TOP
+    frame.word_wrap = True
+    frame.auto_size = MSO_AUTO_SIZE.NONE
+    frame.vertical_anchor = MSO_ANCHOR.TOP
     frame.margin_left = frame.margin_right = frame.margin_top = frame.margin_bottom = 0
     size = _text_size(lines, box, sizes, bold, gap)
     for number, line in enumerate(lines):
         paragraph = frame.paragraphs[0] if number == 0 else frame.add_paragraph()
-        paragraph.alignment, paragraph.space_after = align, Pt(gap * size)
+        paragraph.alignment = align
+        paragraph.space_after = Pt(gap * size)
         if line.lead:
             _add_run(paragraph, line.lead + " ", size, True, NAVY)
         _add_run(paragraph, line.text, size, bold, colour)
 
 
-def add_table(slide: Any, box: Box, grid: Grid, sizes: tuple[int, int]) -> float:
-    """A native table at the top of `box`, in the largest size that fits; returns where it ends, in inches."""
-    room = box.width * 72
-    fitting = (size for size in range(sizes[0], sizes[1] - 1, -1) if _table_fits(grid, size, room, box.height * 72))
+def add_table(slide: Any, box: Box, spec: TableSpec, sizes: tuple[int, int]) -> float:
+    """Add a native table at the top of `box`, in the largest size that fits; return its lower end in inches."""
+    room_pt, height_pt = box.width * PT_PER_INCH, box.height * PT_PER_INCH
+    fitting = (size for size in range(sizes[0], sizes[1] - 1, -1) if _table_fits(spec, size, room_pt, height_pt))
     size = next(fitting, sizes[1])
-    widths = _column_widths(grid, size, room)
-    heights = _row_heights(grid, size, widths)
-    spare = box.height * 72 - heights[0]  # goes between the lines
-    loose = min(1.5, max(1.0, spare / sum(heights[1:])))
-    heights = [heights[0], *(height * loose for height in heights[1:])]
-    place = Box(box.left, box.top, box.width, sum(heights) / 72).place
-    frame = slide.shapes.add_table(len(grid.rows) + 1, len(grid.heads), *place)
-    for column, width in zip(frame.table.columns, widths, strict=True):
+    widths = _column_widths(spec, size, room_pt)
+    heights = _loosened(_row_heights(spec, size, widths), height_pt)
+    end = box.top + sum(heights) / PT_PER_INCH
+    place = Box(box.left, box.top, box.width, end - box.top).place
+    table = slide.shapes.add_table(len(spec.rows) + 1, len(spec.heads), *place).table
+    for column, width in zip(table.columns, widths, strict=True):
         column.width = Pt(width)
-    for row, height in zip(frame.table.rows, heights, strict=True):
+    for row, height in zip(table.rows, heights, strict=True):
         row.height = Pt(height)
-    for column, head in enumerate(grid.heads):
-        _fill_cell(frame.table.cell(0, column), head, size, True, WHITE, NAVY, left=column in grid.left)
-    for row, texts in enumerate(grid.rows):
+    _fill_table(table, spec, size)
+    return end
+
+
+def _loosened(heights: Sequence[float], room_pt: float) -> list[float]:
+    """Return the rows' heights with spare room shared out, but not to the head."""
+    head, *rows = heights
+    factor = min(1.5, max(1.0, (room_pt - head) / sum(rows)))
+    return [head, *(height * factor for height in rows)]
+
+
+def _fill_table(table: Any, spec: TableSpec, size: float) -> None:
+    for column, head in enumerate(spec.heads):
+        _fill_cell(table.cell(0, column), head, size, True, WHITE, NAVY, left=column in spec.left)
+    for row, texts in enumerate(spec.rows):
         for column, text in enumerate(texts):
-            fill = MARK if (row, column) in grid.marked else SHADE if row in grid.shaded else WHITE
-            bold = (row, column) in grid.bold
-            _fill_cell(frame.table.cell(row + 1, column), text, size, bold, INK, fill, left=column in grid.left)
-    return box.top + sum(heights) / 72
+            bold = (row, column) in spec.bold
+            fill = _ground(spec, row, column)
+            _fill_cell(table.cell(row + 1, column), text, size, bold, INK, fill, left=column in spec.left)
+
+
+def _ground(spec: TableSpec, row: int, column: int) -> RGBColor:
+    if (row, column) in spec.marked:
+        return MARK
+    return SHADE if row in spec.shaded else WHITE
 
 
 def _text_size(lines: Sequence[Line], box: Box, sizes: tuple[int, int], bold: bool, gap: float) -> int:
     texts = [line.whole for line in lines]
     for size in range(sizes[0], sizes[1], -1):
         # Slightly narrower than it is: leads are bold, and fonts differ.
-        if height_pt(texts, size, box.width * 72 * 0.97, gap * size, bold) <= box.height * 72:
+        room_pt = box.width * PT_PER_INCH * 0.97
+        if height_pt(texts, size, room_pt, gap * size, bold) <= box.height * PT_PER_INCH:
             return size
     return sizes[1]
 
 
-def _table_fits(grid: Grid, size: float, room_pt: float, height: float) -> bool:
-    widths = _least_widths(grid, size)
-    return sum(widths) <= room_pt and sum(_row_heights(grid, size, _column_widths(grid, size, room_pt))) <= height
+def _table_fits(spec: TableSpec, size: float, room_pt: float, height_pt: float) -> bool:
+    if sum(_least_widths(spec, size)) > room_pt:
+        return False
+    return sum(_row_heights(spec, size, _column_widths(spec, size, room_pt))) <= height_pt
 
 
-def _least_widths(grid: Grid, size: float) -> list[float]:
-    """What each column needs so that its figures stand on one line and no word of its head is cut."""
+def _least_widths(spec: TableSpec, size: float) -> list[float]:
+    """Return the width that each column needs to keep figures on one line and the words of its head whole."""
     needs = []
-    for column, head in enumerate(grid.heads):
-        cells = [row[column] for row in grid.rows]
-        texts = [part for cell in cells for part in (cell.split() if column in grid.wrapped else cell.split("\n"))]
-        words = max(width_pt(word, size, bold=True) for word in head.split())
-        needs.append(max([words, *(width_pt(text, size, bold=True) for text in texts)]) + 2 * PAD_PT + 2)
+    for column, head in enumerate(spec.heads):
+        unbroken = head.split()
+        for row in spec.rows:
+            unbroken += row[column].split() if column in spec.wrapped else row[column].split("\n")
+        widest = max(width_pt(text, size, bold=True) for text in unbroken)
+        needs.append(widest + 2 * PAD_PT + 2)
     return needs
 
 
-def _column_widths(grid: Grid, size: float, room_pt: float) -> list[float]:
-    """The least widths, and what is left over shared out by the length of the heads."""
-    needs, heads = _least_widths(grid, size), [len(head) + 5 for head in grid.heads]
+def _column_widths(spec: TableSpec, size: float, room_pt: float) -> list[float]:
+    """Return the least widths, with spare room shared out by the length of the heads."""
+    needs = _least_widths(spec, size)
+    heads = [len(head) + 5 for head in spec.heads]
     spare = room_pt - sum(needs)
     if spare < 0:
         return [need * room_pt / sum(needs) for need in needs]
     return [need + spare * head / sum(heads) for need, head in zip(needs, heads, strict=True)]
 
 
-def _row_heights(grid: Grid, size: float, widths: Sequence[float]) -> list[float]:
-    heights = []
-    for number, row in enumerate([grid.heads, *grid.rows]):
-        cells = [
-            line_count(text, size, width - 2 * PAD_PT, bold=number == 0 or (number - 1, column) in grid.bold)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        heights.append(max(cells) * size * LINE + 2 * ROW_PAD_PT + HEAD_PAD_PT * (number == 0))
+def _row_heights(spec: TableSpec, size: float, widths: Sequence[float]) -> list[float]:
+    """Return the heights in points, the head's first."""
+    everything_bold = range(len(spec.heads))
+    heights = [_row_height(spec.heads, size, widths, everything_bold) + HEAD_PAD_PT]
+    for number, row in enumerate(spec.rows):
+        bold = [column for column in range(len(row)) if (number, column) in spec.bold]
+        heights.append(_row_height(row, size, widths, bold))
     return heights
+
+
+def _row_height(cells: Sequence[str], size: float, widths: Sequence[float], bold: Collection[int]) -> float:
+    lines = [
+        line_count(text, size, width - 2 * PAD_PT, bold=column in bold)
+        for column, (text, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return max(lines) * size * LINE + 2 * ROW_PAD_PT
 
 
 def _fill_cell(cell: Any, text: str, size: float, bold: bool, colour: Any, fill: Any, left: bool) -> None:
@@ -223,4 +264,7 @@ def _fill_cell(cell: Any, text: str, size: float, bold: bool, colour: Any, fill:
 def _add_run(paragraph: Any, text: str, size: float, bold: bool, colour: Any) -> None:
     run = paragraph.add_run()
     run.text = text
-    run.font.name, run.font.size, run.font.bold, run.font.color.rgb = FONT, Pt(size), bold, colour
+    run.font.name = FONT
+    run.font.size = Pt(size)
+    run.font.bold = bold
+    run.font.color.rgb = colour

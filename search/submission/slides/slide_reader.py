@@ -1,10 +1,10 @@
-"""Reads any .pptx back: its slides' texts and tables, and what lies outside a slide or a box."""
+"""Read any .pptx: the texts and tables of its slides, and what is outside a slide or a box."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pptx import Presentation
 from pptx.enum.shapes import MSO_SHAPE_TYPE
@@ -18,17 +18,19 @@ TOLERANCE_PT = 2.0
 """Rounding of positions, and of a text's last line."""
 
 INSETS_PT = {"margin_left": 7.2, "margin_right": 7.2, "margin_top": 3.6, "margin_bottom": 3.6}
-"""What PowerPoint leaves free around a text where the file does not say."""
+"""The margins around a text in PowerPoint where the file does not set them."""
 
 Cells = tuple[tuple[str, ...], ...]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class SlideText:
-    """What stands on a slide.
+    """The content of a slide.
 
-    texts: of every shape that is no table, from the first in the file on. tables: rows of cells' texts.
-    bold: for each table the same rows; whether all of a cell's text is bold.
+    texts: those of every shape that is no table, in the order of the file.
+    tables: rows of cells' texts.
+    bold: for each table the same rows; True where all of a cell's text is bold.
     """
 
     texts: tuple[str, ...]
@@ -37,16 +39,16 @@ class SlideText:
 
 
 def read_slides(path: Path) -> list[SlideText]:
-    """The slides of a .pptx, whoever made it; UsageError where it is none."""
+    """Return the slides of a .pptx, whoever made it. Raises UsageError for a file that is none."""
     with _reading(path) as presentation:
         return [_slide_text(slide) for slide in presentation.slides]
 
 
 def overflows(path: Path) -> list[str]:
-    """What runs over, one line each; empty where all is well. UsageError where `path` is no .pptx.
+    """Return a line for each shape that overflows. Raises UsageError where `path` is no .pptx.
 
-    Boxes must lie inside the slide, and text, by an estimate of its height, inside its box. Text whose size the shape
-    leaves to the template, or whose box grows with it, is not judged.
+    Boxes must be inside the slide, and text, by an estimate of its height, inside its box. Text is not judged where
+    the template sets its size, or where its box grows with it.
     """
     with _reading(path) as presentation:
         size = presentation.slide_width, presentation.slide_height
@@ -69,7 +71,7 @@ def _reading(path: Path) -> Iterator[Any]:
 
 
 def _flat(shapes: Any) -> Iterator[Any]:
-    """The shapes with those inside groups in their group's place; a group's own box holds them."""
+    """Yield the shapes; a group is replaced by its shapes, which are inside its box."""
     for shape in shapes:
         if shape.shape_type == MSO_SHAPE_TYPE.GROUP:
             yield from _flat(shape.shapes)
@@ -83,12 +85,16 @@ def _slide_text(slide: Any) -> SlideText:
     grids = [[list(row.cells) for row in shape.table.rows] for shape in shapes if shape.has_table]
     return SlideText(
         tuple(texts),
-        tuple(tuple(tuple(cell.text_frame.text for cell in row) for row in grid) for grid in grids),
-        tuple(tuple(tuple(_bold(cell) for cell in row) for row in grid) for grid in grids),
+        tuple(_map_cells(grid, lambda cell: str(cell.text_frame.text)) for grid in grids),
+        tuple(_map_cells(grid, _is_bold) for grid in grids),
     )
 
 
-def _bold(cell: Any) -> bool:
+def _map_cells(grid: list[list[Any]], get: Callable[[Any], Value]) -> tuple[tuple[Value, ...], ...]:
+    return tuple(tuple(get(cell) for cell in row) for row in grid)
+
+
+def _is_bold(cell: Any) -> bool:
     runs = [run for paragraph in cell.text_frame.paragraphs for run in paragraph.runs if run.text.strip()]
     return bool(runs) and all(run.font.bold for run in runs)
 
@@ -99,7 +105,7 @@ def _faults(shape: Any, slide_width: int, slide_height: int) -> Iterator[str]:
         return  # placed by its layout
     right, bottom = shape.left + shape.width, shape.top + shape.height
     if min(shape.left, shape.top) < -slack or right > slide_width + slack or bottom > slide_height + slack:
-        yield "lies partly outside the slide"
+        yield "is partly outside the slide"
     if shape.has_table:
         yield from _table_faults(shape.table)
     elif shape.has_text_frame and shape.text_frame.auto_size in (None, MSO_AUTO_SIZE.NONE):
@@ -121,7 +127,7 @@ def _table_faults(table: Any) -> Iterator[str]:
 
 
 def _needed_pt(frame: Any, insets: Any, width_pt: float) -> float:
-    """The height of a text with its insets; 0 where its font size is not given in the shape."""
+    """Return the height of a text with its insets in points; 0 where the shape does not set its font size."""
     left, right, top, bottom = (_inset(insets, name) for name in INSETS_PT)
     height = 0.0
     for paragraph in frame.paragraphs:
@@ -133,9 +139,9 @@ def _needed_pt(frame: Any, insets: Any, width_pt: float) -> float:
         size = max(sizes).pt
         bold = all(run.font.bold for run in paragraph.runs)
         height += line_count(paragraph.text, size, width_pt - left - right, bold) * size * LINE
-        # The room after the last paragraph holds nothing, but is drawn by some programs.
-        height += paragraph.space_after.pt if paragraph.space_after and hasattr(paragraph.space_after, "pt") else 0.0
-    return height + (top + bottom if height else 0.0)
+        if hasattr(paragraph.space_after, "pt"):  # the last one's, too: some programs draw it
+            height += paragraph.space_after.pt
+    return height + top + bottom if height else 0.0
 
 
 def _inset(insets: Any, name: str) -> float:

@@ -1,4 +1,4 @@
-"""How much room text takes, estimated without a font at hand: Arial's widths, lines broken at blanks."""
+"""Estimate the room that text takes without the font: by Arial's widths, with lines broken at blanks."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -24,28 +24,39 @@ _DIGIT, _WIDE, _BOLD = 0.56, 1.0, 1.08
 
 
 def width_pt(text: str, size_pt: float, bold: bool = False) -> float:
-    """The width of `text` on one line, in points."""
-    wide = sum(_WIDTH.get(c, _WIDE if unicodedata.east_asian_width(c) in "WF" else _DIGIT) for c in text)
-    return wide * size_pt * (_BOLD if bold else 1.0)
+    """Return the width of `text` on one line, in points."""
+    width = sum(map(_width, text)) * size_pt
+    return width * _BOLD if bold else width
+
+
+def _width(character: str) -> float:
+    """Return the width of a character in units of the font size."""
+    if unicodedata.east_asian_width(character) in "WF":
+        return _WIDE
+    return _WIDTH.get(character, _DIGIT)
 
 
 def line_count(text: str, size_pt: float, room_pt: float, bold: bool = False) -> int:
-    """Into how many lines `text` breaks where `room_pt` points are there; a longer word is cut, as PowerPoint does."""
+    """Return how many lines `text` takes in `room_pt` points; a longer word is cut, as PowerPoint does."""
     return sum(_lines(part, size_pt, max(room_pt, size_pt), bold) for part in text.replace("\v", "\n").split("\n"))
 
 
 def height_pt(texts: Iterable[str], size_pt: float, room_pt: float, gap_pt: float = 0.0, bold: bool = False) -> float:
-    """The height of paragraphs one under the other, `gap_pt` points after each."""
+    """Return the height of paragraphs one under the other, with `gap_pt` points after each."""
     return sum(line_count(text, size_pt, room_pt, bold) * size_pt * LINE + gap_pt for text in texts)
 
 
 def _lines(text: str, size_pt: float, room_pt: float, bold: bool) -> int:
-    lines, used, blank = 1, 0.0, width_pt(" ", size_pt, bold)
+    blank = width_pt(" ", size_pt, bold)
+    lines = 1
+    used = 0.0
     for word in text.split():
-        wide = width_pt(word, size_pt, bold)
-        if used and used + blank + wide > room_pt:
-            lines, used = lines + 1, 0.0
-        used += (blank if used else 0.0) + wide
+        width = width_pt(word, size_pt, bold)
+        if used and used + blank + width > room_pt:
+            lines += 1
+            used = 0.0
+        used += blank + width if used else width
         while used > room_pt:
-            lines, used = lines + 1, used - room_pt
+            lines += 1
+            used -= room_pt
     return lines
