@@ -80,13 +80,13 @@ def _verdict(entry: Entry, here: Mapping[str, str]) -> tuple[str, bool]:
     for name, now in {**training_versions(), **conversion_versions()}.items():
         if name in key and key[name] != now:
             return f"passed over: made with {name} {key[name]}, this is {now}", True
-    board = key.get("board")
-    if not isinstance(board, dict):
+    device = key.get("board")
+    if not isinstance(device, dict):
         return USED, False
-    if "host" not in board:
-        return f"used where the board is {board.get('cpu')}, {board.get('runtime')}", False
-    differing = [name for name, value in here.items() if board.get(name) != value]
+    if "host" not in device:
+        return f"used where the device is {device.get('cpu')}, {device.get('runtime')}", False
+    differing = [name for name, value in here.items() if device.get(name) != value]
     if differing:
         name = differing[0]
-        return f"passed over: measured with {name} {board.get(name)}, here is {here[name]}", False
+        return f"passed over: measured with {name} {device.get(name)}, here is {here[name]}", False
     return USED, False

@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def network(data: Dataset) -> Any:
-    """The 85 layers, random but for the last, which was fitted to tell the squares apart from pixels 0..255."""
+    """The 85 layers, random but for the last, which was fitted to the squares, with pixels 0..255."""
     return fitted_network(*data.train)
 
 
@@ -112,7 +112,7 @@ def test_a_network_that_learnt_nothing_is_refused(data: Dataset, network: Any, s
 
 
 @pytest.mark.parametrize(
-    ("out", "pixels", "told"),
+    ("out", "pixels", "message"),
     [
         ("mine.keras", "raw", "--out .*mine.keras must end in .npz"),
         ("mine.npz", "half", "--pixels is raw or unit, got half"),
@@ -120,10 +120,10 @@ def test_a_network_that_learnt_nothing_is_refused(data: Dataset, network: Any, s
     ],
 )
 def test_wrong_options_are_refused(
-    out: str, pixels: str, told: str, data: Dataset, courses: Path, tmp_path: Path
+    out: str, pixels: str, message: str, data: Dataset, courses: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "package.json").write_text("{}")
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         import_base(courses, tmp_path / out, data, pixels, lambda step: None)
 
 
@@ -137,21 +137,21 @@ def test_base_weights_are_the_own_ones_or_a_clear_line(data: Dataset, network: A
     save_weights(tmp_path / "narrow.npz", [weights[0][..., :16], *weights[1:]])
     save_weights(tmp_path / "short.npz", weights[:-1])
     save_weights(tmp_path / "long.npz", [*weights, weights[-1]])
-    for name, told in {
+    for name, message in {
         "nowhere.npz": "base .*nowhere.npz: no network weights .*`thrones import` to make them of your own network",
         "narrow.npz": r"base .*narrow.npz is not the course's .*kernel: wanted \(3,3,3,32\), has \(3,3,3,16\)",
         "short.npz": "layer_with_weights-54/bias is missing",
         "long.npz": "array 137 is one too many",
     }.items():
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             own(name)
 
 
 def test_the_command_and_a_study_on_its_base(courses: Path, network: Any, tmp_path: Path) -> None:
     squares.write_images(tmp_path / "squares.npz")
-    told = squares.thrones("import", str(courses), "--data", "squares.npz", folder=tmp_path)
-    assert told.returncode == 0, told.stderr
-    first, note, last = told.stdout.strip().splitlines()
+    imported = squares.thrones("import", str(courses), "--data", "squares.npz", folder=tmp_path)
+    assert imported.returncode == 0, imported.stderr
+    first, note, last = imported.stdout.strip().splitlines()
     assert note.startswith("a checkpoint holds weights alone. If the network was built with another epsilon than 1e-5")
     assert ", or with ReLU6" in note
     assert re.fullmatch(r"mbnv1_tf.npz: \d+\.\d\d % of 100 test images, \d+\.\d\d % of the validation images", first)

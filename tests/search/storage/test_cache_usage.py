@@ -41,12 +41,12 @@ def test_another_version_of_code_or_library_is_passed_over(cache: Cache) -> None
     assert found["model"][0].startswith("passed over: made with tensorflow 2.19.0, this is ")
 
 
-def test_another_board_is_told_and_kept(cache: Cache) -> None:
+def test_another_device_is_named_and_kept(cache: Cache) -> None:
     cache.add(b"x", "structures", {"board": {**HERE, "simd": "avx2"}})
     cache.add(b"x", "measurements", {"board": {"cpu": "Raspberry Pi 3", "runtime": "ai-edge-litert 2.3.0"}})
     found = verdicts(cache)
     assert found["structures"][0].startswith("passed over: measured with simd avx2, here is ")
-    assert found["measurements"][0] == "used where the board is Raspberry Pi 3, ai-edge-litert 2.3.0"
+    assert found["measurements"][0] == "used where the device is Raspberry Pi 3, ai-edge-litert 2.3.0"
     assert prune(usage(cache)) == (0, 0)  # another host may share this folder
 
 
