@@ -65,11 +65,13 @@ def write_results(
     """
     if results.base is None or results.best is None or results.best_trial is None or not results.compared:
         raise UsageError(
-            f"{study_file}: its best trial has not been compared with the base yet; `thrones run {study_file}` does it"
+            f"{study_file}: its best trial has not been compared with the base yet",
+            remedy=f"`thrones run {study_file}` does it",
         )
     place = folder.resolve()
     if place.exists() and not (place / RESULT_FILE).is_file():
-        raise UsageError(f"{folder} exists and holds no {RESULT_FILE}; name a new folder, or an exported one")
+        remedy = "name a new folder, or an exported one"
+        raise UsageError(f"{folder} exists and holds no {RESULT_FILE}", remedy=remedy)
     trial = study.get_trials(deepcopy=False)[results.best_trial]
     model = _model(config, trial.user_attrs["artifact model.tflite"], results.best.sha256)
     result = _result(study_file, study, config, results)

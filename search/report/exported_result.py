@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from compress.errors import UsageError
+from edge.errors import UsageError, with_prefix
 from search.report.results import Figures
 
 RESULT_FILE = "result.json"
@@ -122,7 +122,8 @@ class ExportedResult(_Record):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             what = f"{where}: {first['msg']}" if where else first["msg"]
-            raise UsageError(f"no exported result ({what}); write it again with `thrones best --results`") from error
+            remedy = "write it again with `thrones best --results`"
+            raise UsageError(f"no exported result ({what})", remedy=remedy) from error
 
     @classmethod
     def read(cls, path: Path) -> "ExportedResult":
@@ -130,6 +131,6 @@ class ExportedResult(_Record):
         try:
             return cls.from_json(path.read_bytes())
         except OSError as error:
-            raise UsageError(f"{path} cannot be read ({error.strerror}); a winner needs it") from error
+            raise UsageError(f"{path} cannot be read ({error.strerror})", remedy="a winner needs it") from error
         except UsageError as error:
-            raise UsageError(f"{path}: {error}") from error
+            raise with_prefix(f"{path}", error) from error

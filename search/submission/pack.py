@@ -9,7 +9,7 @@ from importlib.metadata import requires, version
 from pathlib import Path
 
 import search
-from compress.errors import UsageError
+from edge.errors import UsageError
 from search.config import StudyConfig
 from search.report.formatting import pluralize
 from search.study_file import self_contained_text
@@ -58,7 +58,7 @@ def table_files(path: Path, config: StudyConfig, team: str, members: str, video:
     table = read_table(config, first_of(config, path))
     if table.missing:
         missing = f"{pluralize(len(table.missing), 'row')} missing, the first: {table.missing[0]}"
-        raise UsageError(f"{missing}; continue with `thrones run {path}`")
+        raise UsageError(missing, remedy=f"continue with `thrones run {path}`")
     if path.stem in ("m1", "m2") and table.milestone != path.stem:
         raise UsageError(f"{path} holds the grid of {table.milestone}: its quantization is not that of {path.stem}")
     name = table.milestone.upper()
@@ -98,7 +98,8 @@ def _reproduction_files(path: Path, config: StudyConfig) -> Files:
     names = [*REPRODUCTION_FILES, study_file]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise UsageError(f"{folder}/{missing[0]} is missing; `thrones replay {path}` measures as the rules ask")
+        remedy = f"`thrones replay {path}` measures as the rules ask"
+        raise UsageError(f"{folder}/{missing[0]} is missing", remedy=remedy)
     files = {name: (folder / name).read_bytes() for name in names}
     files[study_file] = with_relative_base(config, files[study_file].decode(errors="replace")).encode()
     return files
@@ -109,9 +110,11 @@ def _check_rules(found: Reproduction) -> None:
     plan = found.runs[0].plan
     if len(found.runs) < MIN_RUNS:
         runs = pluralize(len(found.runs), "run")
-        raise UsageError(f"the replay has {runs} over the test set, the rules ask for {MIN_RUNS}; replay again")
+        message = f"the replay has {runs} over the test set, the rules ask for {MIN_RUNS}"
+        raise UsageError(message, remedy="replay again")
     if plan.passes < 1:
-        raise UsageError(f"the replay's plan {plan.name} makes no pass over the test set; replay with --plan final")
+        message = f"the replay's plan {plan.name} makes no pass over the test set"
+        raise UsageError(message, remedy="replay with --plan final")
 
 
 def _table3_slide(found: Reproduction, model_bytes: int, team: str, members: str) -> bytes:

@@ -114,14 +114,14 @@ def check(accuracy: float, rule_percent: float, images: int, differing: Sequence
         first = ", ".join(str(each.image) for each in differing[:5])
         raise UsageError(
             f"host and device label {len(differing)} of {images:,} images differently "
-            f"(limit {MAX_DIFFERING_SHARE:.1%}), among them {first}: is the same runtime installed on both? "
-            "check with `thrones doctor`"
+            f"(limit {MAX_DIFFERING_SHARE:.1%}), among them {first}",
+            remedy="is the same runtime installed on both? check with `thrones doctor`",
         )
     if accuracy < rule_percent:
         raise UsageError(
-            f"{percent(accuracy)} % of the test images misses the rule of {rule_percent:g} %; raise "
-            "margin_sigmas in [constraint] and search again under another name (to try others on the test images would "
-            "be to choose by them)"
+            f"{percent(accuracy)} % of the test images misses the rule of {rule_percent:g} %",
+            remedy="raise margin_sigmas in [constraint] and search again under another name (to try others on the "
+            "test images would be to choose by them)",
         )
     share = rule_percent / 100
     sigma = 100 * math.sqrt(share * (1 - share) / images)
@@ -159,7 +159,7 @@ def _check_base(winner: Winner, base_key: str) -> None:
         return
     base = winner.config.base or "the bundled one"
     raise UsageError(
-        f"{winner.where} uses a different base than {base}; pass its own with --base, or use --no-rebuild"
+        f"{winner.where} uses a different base than {base}", remedy="pass its own with --base, or use --no-rebuild"
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from compress.errors import UsageError
 from compress.io import atomic_write
+from edge.errors import UsageError
 from edge.measuring.measurement import Measurement
 from search.report.formatting import pluralize
 from search.submission.tables.render import BOLD3, table3_markdown
@@ -93,14 +93,14 @@ class Reproduction:
             return Reproduction(**{**data, "rebuilt": rebuilt, "differing": differing, "runs": runs})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {error}"
-            raise UsageError(f"no stored replay ({what}); run `thrones replay` again") from error
+            raise UsageError(f"no stored replay ({what})", remedy="run `thrones replay` again") from error
 
 
 def table3(found: Reproduction) -> Table3:
     """Return the medians over the runs. Raises UsageError where no meter measured or estimated the power."""
     values = {name: [getattr(run, name) for run in found.runs] for name in SPREADS}
     if None in values["energy_mj"]:
-        raise UsageError("Table 3 needs power and energy, and there was no meter: replay again with --meter")
+        raise UsageError("Table 3 needs power and energy, and there was no meter", remedy="replay again with --meter")
     first = found.runs[0]
     runtime = first.environment.runtime
     if first.environment.delegate:

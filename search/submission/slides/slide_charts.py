@@ -93,7 +93,7 @@ def axis(values: Sequence[float]) -> Axis:
     first = math.floor((low - spread / 20) / step) * step
     last = math.ceil((high + spread / 20) / step) * step
     decimals = max(0, -math.floor(math.log10(step)))
-    number_format = f"0.{'0' * decimals}" if decimals else "0"
+    number_format = f"{0:.{decimals}f}"  # "0", "0.0", "0.00"
     return Axis(max(first, 0.0), last, step, number_format)
 
 
