@@ -100,7 +100,7 @@ def _parse(text: str, path: Path, shown: Path, extending: tuple[Path, ...]) -> S
     parent = _extended_path(extended, path, shown)
     if parent.resolve() in chain:
         names = " -> ".join(each.name for each in (*chain, parent))
-        raise UsageError(f"{shown}: extends goes in a circle: {names}")
+        raise UsageError(f"{shown}: extends goes in a circle: {names}", remedy="remove one of them")
     below = _parse(read_text(parent), parent, parent, chain)
     return StudyValues(_merged(below.values, values), [*renamed, *below.renamed])
 
@@ -110,7 +110,8 @@ def _extended_path(extended: Any, path: Path, shown: Path) -> Path:
         raise UsageError(f'{shown}: "extends" must be the name of a study file, got {extended!r}')
     parent = path.parent / extended
     if not parent.is_file():
-        raise UsageError(f"{shown}: extends {extended}, but {parent} does not exist")
+        message = f"{shown}: extends {extended}, but {parent} does not exist"
+        raise UsageError(message, remedy="name an existing study file")
     return parent
 
 

@@ -10,7 +10,7 @@ from search.candidate.context import Bench
 from search.candidate.phase_timer import Stopwatch
 from search.candidate.shared_weights import attach_weights, fetch_weights
 from search.candidate.train import obtain, test_accuracy_percent
-from search.config import Grid
+from search.config_sections import Grid
 from search.runner.loop import optimize
 from search.storage.study_state import asked_params
 from search.storage.trial_attributes import attach, tell_candidate, tell_measurement

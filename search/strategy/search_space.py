@@ -10,7 +10,8 @@ from compress.architecture import BASE
 from compress.errors import UsageError
 from compress.quantization import Quantization
 from compress.spec import PRUNED_LAYERS, CompressionSpec
-from search.config import Grid, Space, StudyConfig
+from search.config import StudyConfig
+from search.config_sections import Grid, Space
 
 LAYERS = ("stem", *(f"block{block}" for block in range(len(BASE.blocks))))
 NO_NETWORK = "no network"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from compress.architecture import Architecture
 from compress.quantization import Quantization
 from compress.spec import CompressionSpec
-from search.config import FinalTraining
+from search.config_sections import FinalTraining
 from search.strategy.early_stopping import gain_to_come
 
 STRIDE_DISTANCE = 0.5

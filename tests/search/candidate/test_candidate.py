@@ -17,7 +17,8 @@ from compress.training.train import Epoch, Trainer
 from edge.runtime.tflite import read_operators
 from search.candidate import train as candidate
 from search.candidate.train import fine_tune
-from search.config import StudyConfig, Training
+from search.config import StudyConfig
+from search.config_sections import Training
 
 SPEC = CompressionSpec((0.9,) * 14, dropped_blocks=tuple(range(2, 13)), stem_stride=4, epochs=8, learning_rate=0.04)
 TRAINED = replace(SPEC, epochs=3, parent=SPEC)

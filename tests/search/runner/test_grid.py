@@ -15,7 +15,8 @@ from compress.datasets.load import load
 from compress.errors import UsageError
 from edge.measuring.plan import PLANS
 from edge.runtime.tflite import predict
-from search.config import Grid, load_config
+from search.config import load_config
+from search.config_sections import Grid
 from search.runner.study import run_study
 from search.storage.study_state import load_study
 from search.strategy.search_space import grid_params, suggest_row

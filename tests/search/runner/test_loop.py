@@ -12,7 +12,8 @@ import squares
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.config import FinalTraining, Grid, StudyConfig
+from search.config import StudyConfig
+from search.config_sections import FinalTraining, Grid
 from search.progress import Progress
 from search.runner.final_training import enqueue_finalist, finalists, finish, hopeless_formats, run_once
 from search.runner.grid import run_row

@@ -9,7 +9,8 @@ import optuna
 import pytest
 
 from compress.spec import CompressionSpec
-from search.config import FinalTraining, Space, StudyConfig
+from search.config import StudyConfig
+from search.config_sections import FinalTraining, Space
 from search.runner.final_training import enqueue_finalist, finalists
 from search.runner.trial import finalist_spec
 from search.storage.study_state import FINALIST, FORMAT, best_trial, best_trials, contenders

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from compress.errors import UsageError
 from compress.spec import PRUNED_LAYERS, CompressionSpec
-from search.config import Space, StudyConfig
+from search.config import StudyConfig
+from search.config_sections import Space
 from search.strategy.search_space import asked_spec, params, suggest
 
 RATE = 0.05
