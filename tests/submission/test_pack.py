@@ -61,7 +61,8 @@ def test_without_git_the_packages_are_packed_with_all_that_they_need_installed(p
     }
     for name in ("search/runner/models/dry_run.tflite", "search/report/pages/study.html"):
         assert PurePosixPath(name) in needed
-    assert set(files) == needed == installed(project, files)
+    assert set(files) == needed
+    assert installed(project, files) == {path for path in needed if path.suffix != ".md"}, "all but notes for readers"
     assert {f"{package}*" for package in PACKAGES} == set(project["tool"]["setuptools"]["packages"]["find"]["include"])
     model = ROOT / "search" / "runner" / "models" / "dry_run.tflite"
     assert packed["code/search/runner/models/dry_run.tflite"] == model.read_bytes()
