@@ -1,16 +1,20 @@
-"""The shape of a MobileNet-v1: widths, strides, and what follows (parameters, MACs), without TensorFlow.
+"""The shape of a MobileNet-v1: widths and strides, and its parameters and MACs, without TensorFlow.
 
 The base is the course's network for CIFAR-10: a 3x3 stem, 13 depthwise-separable blocks, 2x2 average pooling,
-a dense layer. Everything the search builds is that network with fewer channels, fewer blocks or a larger stem
-stride.
+a dense layer. The search builds that network with fewer channels, fewer blocks or a larger stem stride.
 """
 
+import math
 from dataclasses import dataclass
 
 from compress.errors import UsageError
 
 IMAGE_SIZE = 32
 CLASSES = 10
+STEM_KERNEL = 3 * 3 * 3
+DEPTHWISE_KERNEL = 3 * 3
+NORMALIZATION = 2
+"""Trainable parameters of a BatchNorm for each channel: scale and offset."""
 
 
 @dataclass(frozen=True)
@@ -48,41 +52,38 @@ class Architecture:
     @property
     def final_size(self) -> int:
         """Height and width of the last feature map, which the average pooling covers whole."""
-        size = -(-IMAGE_SIZE // self.stem_stride)
-        for block in self.blocks:
-            size = -(-size // block.stride)
+        size, _ = self.maps[-1]
         return size
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
-        """Height (which is the width) and channels of what each convolution puts out: the stem, then two a block."""
-        size, channels = -(-IMAGE_SIZE // self.stem_stride), self.stem_width
-        found = [(size, channels)]
+        """Height (equal to the width) and channels of each convolution's output: the stem, then two per block."""
+        size = math.ceil(IMAGE_SIZE / self.stem_stride)
+        channels = self.stem_width
+        maps = [(size, channels)]
         for block in self.blocks:
-            size = -(-size // block.stride)
-            found += [(size, channels), (size, block.width)]
+            size = math.ceil(size / block.stride)
+            maps += [(size, channels), (size, block.width)]
             channels = block.width
-        return tuple(found)
+        return tuple(maps)
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the convolutions and the dense layer for one image."""
-        size = -(-IMAGE_SIZE // self.stem_stride)
-        total, channels = size * size * 27 * self.stem_width, self.stem_width
-        for block in self.blocks:
-            size = -(-size // block.stride)
-            total += size * size * channels * (9 + block.width)
-            channels = block.width
-        return total + channels * CLASSES
+        size, channels = self.maps[0]
+        total = size**2 * STEM_KERNEL * channels
+        for (size, channels), block in zip(self.maps[1::2], self.blocks, strict=True):
+            total += size**2 * channels * (DEPTHWISE_KERNEL + block.width)
+        return total + self.widths[-1] * CLASSES
 
     @property
     def parameters(self) -> int:
         """Trainable parameters: kernels, BatchNorm scale and offset, dense bias."""
-        total, channels = 27 * self.stem_width + 2 * self.stem_width, self.stem_width
-        for block in self.blocks:
-            total += channels * (9 + 2) + channels * block.width + 2 * block.width
-            channels = block.width
-        return total + (channels + 1) * CLASSES
+        total = (STEM_KERNEL + NORMALIZATION) * self.stem_width
+        for channels, block in zip(self.widths, self.blocks, strict=False):
+            total += (DEPTHWISE_KERNEL + NORMALIZATION) * channels
+            total += (channels + NORMALIZATION) * block.width
+        return total + (self.widths[-1] + 1) * CLASSES
 
 
 BASE = Architecture(

@@ -136,7 +136,7 @@ def convert(job: ConversionJob) -> bytes:
 
     # Keras numbers the layers of a process, and their names go into the file: equal jobs must give equal bytes.
     keras.backend.clear_session()
-    network = build(job.architecture, deployed=True)
+    network = build(job.architecture, for_export=True)
     if job.quantization.needs_aware_training:
         network = quantization_aware(network)
     network.set_weights(job.weights)

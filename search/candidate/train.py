@@ -20,7 +20,8 @@ from compress.operators import verify_operators
 from compress.prune import inherit, resize
 from compress.spec import CompressionSpec
 from compress.tensorflow_setup import keras
-from compress.training.train import Epoch, Trainer, TrainPlan, train
+from compress.training.train import Epoch, Trainer, train
+from compress.training.train_plan import TrainPlan
 from compress.versions import conversion_versions
 from edge.runtime.tflite import read_operators
 from search.candidate.accuracy import Accuracy, accuracy_of
@@ -234,7 +235,7 @@ def fine_tune(bench: Bench, spec: CompressionSpec, first: Weights, on_epoch: Cal
             continue
         if prepare:
             trained = network.get_weights()
-            network = build(spec.architecture(), deployed=True)
+            network = build(spec.architecture(), for_export=True)
             network.set_weights(trained)
             network = quantization_aware(network)
         plan = TrainPlan(

@@ -37,7 +37,7 @@ def network() -> Any:
 def _job(network: Any, quantization: str, io_dtype: str = "float32", **changes: Any) -> ConversionJob:
     scheme = Quantization(quantization)
     if scheme.needs_aware_training:
-        deployed = build(SHAPE, deployed=True)
+        deployed = build(SHAPE, for_export=True)
         deployed.set_weights(network.get_weights())
         network = quantization_aware(deployed)
     values = {"weights": network.get_weights(), "calibration": IMAGES, **changes}

@@ -11,7 +11,7 @@ from compress.architecture import BASE
 from compress.errors import UsageError
 from compress.network import architecture_of, build, load_weights, quantization_aware, save_weights
 from compress.tensorflow_setup import keras
-from compress.training.fast_layers import training_twin
+from compress.training.fast_layers import fast_model
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,8 @@ def test_a_network_that_computes_something_else_is_refused(kind: str, setting: s
 
 
 def test_an_aware_network_keeps_batchnorm_statistics_as_every_training_does() -> None:
-    network = build(architecture(2, 2), deployed=True)
-    for trained in (quantization_aware(network), training_twin(network)):
+    network = build(architecture(2, 2), for_export=True)
+    for trained in (quantization_aware(network), fast_model(network)):
         layers = [getattr(layer, "layer", layer) for layer in trained.layers]
         found = [layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
         assert found == [0.95] * 3

@@ -17,7 +17,8 @@ from compress.errors import UsageError
 from compress.network import build, load_weights
 from compress.training import pretrain as module
 from compress.training.pretrain import CIFAR10_CYCLES, pretrain
-from compress.training.train import Epoch, TrainPlan, accuracy
+from compress.training.train import Epoch, accuracy
+from compress.training.train_plan import TrainPlan
 
 SHAPE = architecture(3, 4, stem_stride=4)
 CYCLES = (

@@ -14,7 +14,7 @@ from compress import prune
 from compress.architecture import BASE, Architecture, Block
 from compress.errors import UsageError
 from compress.network import architecture_of, build
-from compress.prune import channel_fraction_pruning, inherit, remove_channel, resize, strongest
+from compress.prune import channel_fraction_pruning, inherit, remove_channel, resize, top_l1_channels
 from compress.spec import CompressionSpec, kept_channels
 from compress.tensorflow_setup import tf
 from compress.training.train import logits
@@ -136,8 +136,8 @@ def test_exactly_the_weakest_channels_go() -> None:
 def test_strongest_takes_the_lower_index_on_a_tie() -> None:
     kernel = np.zeros((1, 1, 2, 4), np.float32)
     kernel[0, 0, :, 3] = 1
-    assert strongest(kernel, 2).tolist() == [0, 3]
-    assert strongest(kernel, 1, axis=2).tolist() == [0]
+    assert top_l1_channels(kernel, 2).tolist() == [0, 3]
+    assert top_l1_channels(kernel, 1, axis=2).tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_narrowed_network_keeps_the_strongest_channels_and_copies_part() -> No
     weights = random_network(old).get_weights()
     smaller = resize(weights, old, new)
     assert [weight.shape for weight in smaller] == weight_shapes(new)
-    np.testing.assert_array_equal(smaller[0], weights[0][..., strongest(weights[0], 5)])
+    np.testing.assert_array_equal(smaller[0], weights[0][..., top_l1_channels(weights[0], 5)])
     assert resize(weights, old, old)[10].tolist() == weights[10].tolist()
     filters = smaller[10][0, 0].T
     assert len({tuple(column) for column in filters.tolist()}) == 20  # no two alike
@@ -219,8 +219,8 @@ def test_behind_a_dropped_block_the_strongest_inputs_are_taken() -> None:
     weights = BASE_WEIGHTS
     spec = CompressionSpec(pruning_ratios=(0.5,) * 14, dropped_blocks=(1, 12))
     inherited = inherit(weights, spec)
-    inputs = strongest(
+    inputs = top_l1_channels(
         weights[5 + 10 * 2 + 5], 32, axis=2
     )  # 32 of block 0's 64 arrive at block 2's 128 inputs
     np.testing.assert_array_equal(inherited[15], weights[25][:, :, inputs])
-    np.testing.assert_array_equal(inherited[-2], weights[-2][strongest(weights[-2], 512, axis=0)])
+    np.testing.assert_array_equal(inherited[-2], weights[-2][top_l1_channels(weights[-2], 512, axis=0)])

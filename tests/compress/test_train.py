@@ -15,7 +15,8 @@ from compress.network import build
 from compress.tensorflow_setup import keras, tf
 from compress.training import train as module
 from compress.training.fast_layers import FastNormalization, FastPointwise
-from compress.training.train import Trainer, TrainPlan, accuracy, batches, logits, train
+from compress.training.train import Trainer, accuracy, batches, logits, train
+from compress.training.train_plan import TrainPlan
 
 SHAPE = architecture(8, 8, stem_stride=4)
 PLAN = TrainPlan(epochs=6, learning_rate=0.05, batch_size=16)

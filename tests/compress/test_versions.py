@@ -11,12 +11,14 @@ import compress
 from compress.versions import CONVERSION_VERSION, TRAINING_VERSION
 
 SOURCES = {
-    "training": ("training/train", "training/fast_layers", "prune", "network"),
+    "training": (
+        "training/train", "training/train_plan", "training/augmentation", "training/fast_layers", "prune", "network",
+    ),
     "conversion": ("convert", "quantization", "network"),
 }
 PINNED = {
-    "training": (2, "0ac32072b0d6"),
-    "conversion": (2, "8ccab952418c"),
+    "training": (2, "703731150291"),
+    "conversion": (2, "8990c03acdd1"),
 }
 """The version, and what the code was like when it was counted up, or was seen to do the same as before."""
 

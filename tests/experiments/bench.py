@@ -124,7 +124,8 @@ def training(name: str, spec_values: dict[str, Any], count: int, rounds: int = 3
     from compress.network import build
     from compress.spec import CompressionSpec
     from compress.tensorflow_setup import keras
-    from compress.training.train import Trainer, TrainPlan
+    from compress.training.train import Trainer
+    from compress.training.train_plan import TrainPlan
 
     ratios = (spec_values.get("pruning_ratios", 0.0),) * 14
     architecture = CompressionSpec(**{**spec_values, "pruning_ratios": ratios}).architecture()

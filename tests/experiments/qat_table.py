@@ -34,7 +34,8 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     from compress.quantization import Quantization
     from compress.spec import CompressionSpec
     from compress.tensorflow_setup import keras
-    from compress.training.train import Trainer, TrainPlan, train
+    from compress.training.train import Trainer, train
+    from compress.training.train_plan import TrainPlan
     from edge.devices.local import LocalDevice
     from search.candidate.base_network import bundled_weights
 
@@ -68,7 +69,7 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     note("int8 after training", weights, Quantization.INT8, time.monotonic())
     for momentum in MOMENTA:
         began = time.monotonic()
-        network = build(shape, deployed=True)
+        network = build(shape, for_export=True)
         network.set_weights(weights)
         network = quantization_aware(network)
         for wrapper in network.layers:

@@ -57,7 +57,8 @@ def train_one(way: str) -> None:
     from compress.prune import inherit
     from compress.spec import CompressionSpec
     from compress.tensorflow_setup import tf
-    from compress.training.train import Trainer, TrainPlan, logits, train
+    from compress.training.train import Trainer, logits, train
+    from compress.training.train_plan import TrainPlan
     from search.candidate.base_network import bundled_weights
     from search.candidate.context import base_network
 

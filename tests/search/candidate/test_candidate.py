@@ -61,7 +61,7 @@ def legs(monkeypatch: pytest.MonkeyPatch) -> list[_Leg]:
     asked: list[_Leg] = []
 
     def no_training(trainer: Trainer, validation: Any, on_epoch: Any) -> list[Epoch]:
-        aware = trainer.twin is trainer.network
+        aware = trainer.fast_model is trainer.network
         asked.append(_Leg(aware, trainer.plan.epochs, trainer.plan.learning_rate, trainer.first_epoch))
         return []
 
@@ -87,7 +87,7 @@ def test_each_leg_counts_on_the_epochs_of_those_before(legs: list[_Leg]) -> None
 
 def test_the_aware_network_begins_with_the_parents_weights(legs: list[_Leg]) -> None:
     parents = build(SPEC.architecture()).get_weights()
-    network = build(SPEC.architecture(), deployed=True)
+    network = build(SPEC.architecture(), for_export=True)
     network.set_weights(parents)
     for found, wanted in zip(_tune(AWARE, parents), quantization_aware(network).get_weights(), strict=True):
         np.testing.assert_array_equal(found, wanted)
