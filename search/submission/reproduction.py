@@ -102,15 +102,14 @@ def table3(found: Reproduction) -> Table3:
     if None in values["energy_mj"]:
         raise UsageError("Table 3 needs power and energy, and there was no meter", remedy="replay again with --meter")
     first = found.runs[0]
-    runtime = first.environment.runtime
-    if first.environment.delegate:
-        runtime += f", {first.environment.delegate}"
+    runtime, delegate = first.environment.runtime, first.environment.delegate
+    with_delegate = f"{runtime}, {delegate}" if delegate else runtime
     medians = {name: median(measured) for name, measured in values.items()}
     return Table3(
         road=found.road,
         rule_percent=found.rule_percent,
         test_accuracy_percent=found.test_accuracy_percent,
-        framework=f"TensorFlow Lite ({runtime}), {pluralize(first.plan.threads, 'thread')}",
+        framework=f"TensorFlow Lite ({with_delegate}), {pluralize(first.plan.threads, 'thread')}",
         estimated=first.estimated,
         runs=len(found.runs),
         spreads={name: (max(measured) - min(measured)) / medians[name] for name, measured in values.items()},
