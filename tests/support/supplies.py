@@ -7,8 +7,9 @@ from pathlib import Path
 
 from edge.errors import InvalidMeasurementError, UnavailableError
 from edge.meters.meter import open_meter
-from edge.meters.simulator.command import Load, simulate
+from edge.meters.simulator.command import simulate
 from edge.meters.simulator.links import TcpLink
+from edge.meters.simulator.load import Load
 from edge.meters.simulator.supply import Faults, Supply
 from edge.meters.smartpower import SmartPowerMeter
 

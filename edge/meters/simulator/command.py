@@ -1,7 +1,4 @@
-"""`python -m edge simulate-meter`: a Smart Power on a pseudo-terminal and over TCP, for rigs without one.
-
-Its load follows what the measuring processes of this machine do: watts = busy while they burn CPU, else idle.
-"""
+"""`python -m edge simulate-meter`: a Smart Power on a pseudo-terminal and over TCP, for test benches without one."""
 
 import argparse
 import os
@@ -10,123 +7,18 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO
 
-import psutil
-
 from edge.arguments import Parser
 from edge.errors import UsageError
 from edge.meters.simulator.links import Link, PtyLink, TcpLink
-from edge.meters.simulator.supply import FIRMWARES, Faults, Profile, Supply
+from edge.meters.simulator.load import Load, descendants, named
+from edge.meters.simulator.supply import FIRMWARES, Faults, Supply
 
-_POLL_S, _SCAN_S = 0.1, 0.25
-# Of one processor; what a waiting process does now and then lies below, a measuring one on a busy machine above.
-_BUSY_SHARE = 0.15
 _HELP = "commands on standard input: reset, silence SECONDS, garbage, off, on, unplug, plug, quit"
-
-
-class Load:
-    """The power of a machine on which the processes that `find` gives burn CPU or do not."""
-
-    def __init__(
-        self,
-        find: Callable[[], Iterable[psutil.Process]],
-        idle_w: float,
-        busy_w: float,
-        start_s: float,
-        log: IO[str] | None = None,
-    ) -> None:
-        """`log` gets the power as it is played, a line `SECONDS WATTS` a step: it holds until the next line."""
-        self._find = find
-        self._states_w = (idle_w, busy_w)
-        self._log = log
-        self._profile = Profile([])
-        self._watts = -1.0
-        self._used_s: dict[psutil.Process, float] = {}
-        self._polled_s = self._scanned_s = start_s
-        self.mean_w = self._profile.mean_w
-        self._play(start_s, idle_w)
-
-    @property
-    def next_s(self) -> float:
-        """When `poll` has something to do next."""
-        return self._polled_s + _POLL_S
-
-    def poll(self, now_s: float) -> None:
-        """Looks whether the processes were busy since the last time; that is the power from now on."""
-        if now_s < self.next_s:
-            return
-        burned_s = 0.0
-        for process, before_s in list(self._used_s.items()):
-            used_s = _cpu_s(process)
-            if used_s is None:
-                del self._used_s[process]
-            else:
-                self._used_s[process] = used_s
-                burned_s += used_s - before_s
-        self._play(now_s, self._states_w[burned_s > _BUSY_SHARE * (now_s - self._polled_s)])
-        self._polled_s = now_s
-        if now_s >= self._scanned_s + _SCAN_S:
-            self._scanned_s = now_s
-            for process in self._find():
-                if process not in self._used_s and (used_s := _cpu_s(process)) is not None:
-                    self._used_s[process] = used_s
-
-    def finish(self, now_s: float) -> None:
-        """The last line of the log."""
-        if self._log is not None:
-            print(f"{now_s:.6f} {self._watts:.6f}", file=self._log, flush=True)
-
-    def _play(self, now_s: float, watts: float) -> None:
-        if watts != self._watts:
-            self._watts = watts
-            self._profile.add(now_s, watts)
-            self.finish(now_s)
-
-
-def named(text: str) -> Callable[[], Iterable[psutil.Process]]:
-    """Finds the processes of which an argument has `text` in it, other than this one."""
-
-    def find() -> list[psutil.Process]:
-        return [
-            process
-            for process in psutil.process_iter()
-            if process.pid != os.getpid() and any(text in argument for argument in _command(process))
-        ]
-
-    return find
-
-
-def descendants(pid: int) -> Callable[[], Iterable[psutil.Process]]:
-    """Finds the processes below another one."""
-
-    def find() -> list[psutil.Process]:
-        try:
-            below: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
-        except psutil.Error:
-            return []
-        return below
-
-    return find
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        arguments: list[str] = process.cmdline()
-    except psutil.Error:
-        return []
-    return arguments
-
-
-def _cpu_s(process: psutil.Process) -> float | None:
-    try:
-        times = process.cpu_times()
-    except psutil.Error:
-        return None
-    return float(times.user + times.system)
 
 
 def simulate(
@@ -135,7 +27,7 @@ def simulate(
     control: int | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Plays until the command `quit` comes over the file `control`, a command a line; its end changes nothing."""
+    """Play until `quit` comes over the file `control`, a command a line; the end of the file changes nothing."""
     rest = b""
     while True:
         now_s = clock()
@@ -145,13 +37,16 @@ def simulate(
                 link.send(chunk.data)
         wake_s = min([load.next_s, *(supply.next_s for _, supply in stations)])
         sources = {source: link for link, _ in stations for source in link.sources()}
-        waited = [*sources, *([control] if control is not None else [])]
+        waited = list(sources)
+        if control is not None:
+            waited.append(control)
         for source in select.select(waited, [], [], max(0.0, wake_s - clock()))[0]:
             if source != control:
                 sources[source].serve(source)
                 continue
             data = os.read(source, 1024)
-            control = control if data else None
+            if not data:
+                control = None
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 text = line.decode("ascii", "replace").strip()
@@ -172,7 +67,7 @@ def _obey(text: str, stations: Sequence[tuple[Link, Supply]], now_s: float) -> N
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the meter's URLs and plays until `quit`, SIGINT or SIGTERM. Returns 0; raises UsageError and the like."""
+    """Print the meter's URLs and play until `quit`, SIGINT or SIGTERM. Return 0. Raise UsageError for bad options."""
     arguments = _build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -216,9 +111,13 @@ def _play(arguments: argparse.Namespace) -> None:
     faults = Faults(
         arguments.jitter, arguments.lost, arguments.joined, arguments.cut, arguments.debug, arguments.failed
     )
-    find = named(arguments.follow) if arguments.pid is None else descendants(arguments.pid)
+    find = named(arguments.follow)
+    if arguments.pid is not None:
+        find = descendants(arguments.pid)
     with ExitStack() as stack:
-        log = None if arguments.log is None else stack.enter_context(_create(arguments.log))
+        log = None
+        if arguments.log is not None:
+            log = stack.enter_context(_create(arguments.log))
         start_s = time.monotonic()
         load = Load(find, arguments.idle, arguments.busy, start_s, log)
         links: list[Link] = []
@@ -226,21 +125,24 @@ def _play(arguments: argparse.Namespace) -> None:
             links.append(stack.enter_context(closing(PtyLink(arguments.link))))
         if arguments.tcp is not None:
             links.append(stack.enter_context(closing(TcpLink(*_parse_address(arguments.tcp)))))
-        stations = [
-            (
-                link,
-                Supply(
-                    load.mean_w, start_s, arguments.firmware, isinstance(link, TcpLink), arguments.period,
-                    faults, arguments.boot, arguments.seed,
-                ),
+        stations = []
+        for link in links:
+            supply = Supply(
+                load.mean_w,
+                start_s,
+                arguments.firmware,
+                isinstance(link, TcpLink),
+                arguments.period,
+                faults,
+                arguments.boot,
+                arguments.seed,
             )
-            for link in links
-        ]  # fmt: skip
+            stations.append((link, supply))
         scheme = "smartpower3" if arguments.firmware == "smartpower3" else "smartpower2"
         for link in links:
             print(f"{scheme}://{link.url}", flush=True)
         try:
-            simulate(load, stations, None if sys.stdin is None else sys.stdin.fileno())
+            simulate(load, stations, sys.stdin.fileno() if sys.stdin else None)
         finally:
             load.finish(time.monotonic())
             for link in links:

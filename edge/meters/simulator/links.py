@@ -11,27 +11,27 @@ from edge.errors import UnavailableError, one_line
 
 
 class Link(Protocol):
-    """Where a supply is attached. `received` counts what came from the reader, who should send nothing."""
+    """Where a supply is attached. `received` counts the bytes from the reader, who should send none."""
 
     received: int
 
     @property
     def url(self) -> str:
-        """What stands behind the meter's ://."""
+        """The part of the meter's URL after ://."""
         ...
 
     def sources(self) -> list[int | socket.socket]:
-        """What to wait for."""
+        """Return what to wait for."""
         ...
 
     def serve(self, source: int | socket.socket) -> None:
-        """Called when one of the sources has something."""
+        """Read from one of the sources, which has something."""
         ...
 
     def send(self, data: bytes) -> None: ...
 
     def command(self, text: str) -> bool:
-        """Whether this was a command for the link."""
+        """Obey a command, and return True, if it is one for the link."""
         ...
 
     def close(self) -> None: ...
@@ -50,10 +50,14 @@ class PtyLink:
     def url(self) -> str:
         if self._link is not None:
             return str(self._link.absolute())
-        return "" if self._files is None else os.ttyname(self._files[1])
+        if self._files is None:
+            return ""
+        return os.ttyname(self._files[1])
 
     def sources(self) -> list[int | socket.socket]:
-        return [self._files[0]] if self._files is not None else []
+        if self._files is None:
+            return []
+        return [self._files[0]]
 
     def serve(self, source: int | socket.socket) -> None:
         if self._files is not None:
@@ -115,7 +119,9 @@ class TcpLink:
 
     def sources(self) -> list[int | socket.socket]:
         # The client first: one that has left makes room for the next.
-        return [self._listener] if self._client is None else [self._client, self._listener]
+        if self._client is None:
+            return [self._listener]
+        return [self._client, self._listener]
 
     def serve(self, source: int | socket.socket) -> None:
         if source is self._listener:

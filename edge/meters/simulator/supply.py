@@ -11,7 +11,7 @@ from edge.meters.readings import checksums
 
 _VOLTS = 5.2
 _VOLT_STEP, _WATT_STEP = 0.00125, 0.00381687
-_LEAST_AMPS, _LEAST_WATTS = 0.009, 0.038
+_MIN_AMPS, _MIN_WATTS = 0.009, 0.038
 _FAILED = (81.919, 0.0, 250.139)
 _DEBUG = (b"scandone\n", b"bcn 0\n", b"del if1\r\n", b"station: 5c:cf:7f:00:00:01 join, AID = 1\n")
 _BOOT = b"".join(b"[SETUP] BOOT WAIT %d...\n\r" % left for left in (4, 3, 2, 1)) + (
@@ -32,14 +32,16 @@ class Profile:
             self.add(time_s, watts)
 
     def add(self, time_s: float, watts: float) -> None:
-        """Another step, not before the last one."""
-        used = (time_s - self._times_s[-1]) * self._watts[-1] if self._times_s else 0.0
-        self._joules.append(self._joules[-1] + used if self._joules else 0.0)
+        """Add a step, not before the last one."""
+        joules = 0.0
+        if self._times_s:
+            joules = self._joules[-1] + (time_s - self._times_s[-1]) * self._watts[-1]
+        self._joules.append(joules)
         self._times_s.append(time_s)
         self._watts.append(watts)
 
     def mean_w(self, start_s: float, end_s: float) -> float:
-        """The true mean power between two times."""
+        """Return the true mean power between two times."""
         return (self._energy_j(end_s) - self._energy_j(start_s)) / (end_s - start_s)
 
     def _energy_j(self, time_s: float) -> float:
@@ -56,7 +58,9 @@ def _stock(volts: float, amps: float, watts: float, ms: int) -> bytes:
 
 
 def _ytrikoz_serial(volts: float, amps: float, watts: float, ms: int) -> bytes:
-    shown = b"%.2fA" % amps if amps >= 0.5 else b"%3.0fmA" % (amps * 1e3)
+    shown = b"%3.0fmA" % (amps * 1e3)
+    if amps >= 0.5:
+        shown = b"%.2fA" % amps
     return b"%.2fV %s %.2fW\r" % (volts, shown, watts)
 
 
@@ -115,7 +119,7 @@ class Chunk:
 
 
 class Supply:
-    """One connection of a supply. Ask `advance` at any times that do not go back; the bytes are the same."""
+    """One connection of a supply. However often `advance` is called, the bytes are the same."""
 
     def __init__(
         self,
@@ -132,7 +136,9 @@ class Supply:
         self._firmware = FIRMWARES[firmware]
         self._mean_w = mean_w
         self._tcp = tcp
-        self._period_s = self._firmware.period_s if period_s is None else period_s
+        self._period_s = self._firmware.period_s
+        if period_s is not None:
+            self._period_s = period_s
         if not 0 < self._period_s < math.inf:
             raise UsageError(f"a supply's period must be > 0 s, got {self._period_s}")
         self._faults = faults or Faults()
@@ -148,11 +154,13 @@ class Supply:
 
     @property
     def next_s(self) -> float:
-        """When `advance` has something to do next."""
-        return min([self._tick_s, *(chunk.time_s for chunk in self._pending[:1])])
+        """The time at which `advance` has something to do next."""
+        if self._pending:
+            return min(self._tick_s, self._pending[0].time_s)
+        return self._tick_s
 
     def advance(self, now_s: float) -> list[Chunk]:
-        """What arrives up to `now_s`, in order."""
+        """Return what arrives up to `now_s`, in order. Times must not go back."""
         while self._tick_s <= now_s:
             self._tick(self._tick_s)
             self._ticks += 1
@@ -161,7 +169,7 @@ class Supply:
         return due
 
     def command(self, text: str, now_s: float) -> None:
-        """reset, silence SECONDS, garbage, off or on. Raises UsageError for anything else."""
+        """Obey reset, silence SECONDS, garbage, off or on. Raises UsageError for anything else."""
         match text.split():
             case ["reset"]:
                 self._send(now_s, self._noise() + _BOOT)
@@ -185,10 +193,13 @@ class Supply:
         return self._start_s + self._ticks * self._period_s
 
     def _tick(self, time_s: float) -> None:
-        zeros = not self._on and self._tcp and self._firmware.tcp_zeros
-        if time_s < self._silent_until_s or not (self._on or zeros):
+        sends_zeros = not self._on and self._tcp and self._firmware.tcp_zeros
+        if time_s < self._silent_until_s or not (self._on or sends_zeros):
             return
-        line = self._format(time_s, *(0.0, 0.0, 0.0) if zeros else self._state(time_s))
+        state = (0.0, 0.0, 0.0)
+        if not sends_zeros:
+            state = self._state(time_s)
+        line = self._format(time_s, *state)
         faults = self._faults
         if self._happens(faults.debug):
             cut = self._random.randrange(len(line))
@@ -198,8 +209,11 @@ class Supply:
         if not self._held and self._happens(faults.joined):
             self._held = line
             return
-        line, self._held = self._held + line, b""
-        cut = self._random.randrange(len(line)) if self._happens(faults.cut) else 0
+        line = self._held + line
+        self._held = b""
+        cut = 0
+        if self._happens(faults.cut):
+            cut = self._random.randrange(len(line))
         arrival_s = time_s + self._random.uniform(0, faults.jitter_s)
         if cut:
             self._send(arrival_s, line[:cut])
@@ -207,7 +221,7 @@ class Supply:
         self._send(arrival_s, line[cut:])
 
     def _state(self, time_s: float) -> tuple[float, float, float]:
-        """What the firmware reads now: volts, amps, watts."""
+        """Return what the firmware reads now: volts, amps, watts."""
         if self._happens(self._faults.failed):
             return _FAILED
         chip_s = self._firmware.chip_s or self._period_s
@@ -218,15 +232,20 @@ class Supply:
         watts = round(self._mean_w(end_s - chip_s, end_s) / _WATT_STEP) * _WATT_STEP
         volts = round(_VOLTS / _VOLT_STEP + self._random.uniform(-2, 2)) * _VOLT_STEP
         amps = watts / volts * self._random.uniform(1, 1.02)
-        return volts, amps if amps >= _LEAST_AMPS else 0.0, watts if watts >= _LEAST_WATTS else 0.0
+        if amps < _MIN_AMPS:
+            amps = 0.0
+        if watts < _MIN_WATTS:
+            watts = 0.0
+        return volts, amps, watts
 
     def _format(self, time_s: float, volts: float, amps: float, watts: float) -> bytes:
-        line = self._firmware.tcp if self._tcp else self._firmware.serial
-        return line(volts, amps, watts, round((time_s - self._begun_s) * 1e3))
+        as_line = self._firmware.tcp if self._tcp else self._firmware.serial
+        return as_line(volts, amps, watts, round((time_s - self._begun_s) * 1e3))
 
     def _send(self, time_s: float, data: bytes) -> None:
-        # Nothing overtakes.
-        self._pending.append(Chunk(max([time_s, *(chunk.time_s for chunk in self._pending[-1:])]), data))
+        if self._pending:  # nothing overtakes
+            time_s = max(time_s, self._pending[-1].time_s)
+        self._pending.append(Chunk(time_s, data))
 
     def _noise(self) -> bytes:
         return b"\x00\xff" + self._random.randbytes(200)
