@@ -17,6 +17,7 @@ from compress.errors import UsageError
 from edge.comparison import Entry
 from edge.devices.local import LocalDevice
 from edge.measuring.plan import PLANS
+from search.report.exported_result import RESULT_FILE, ExportedResult
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +131,24 @@ def test_the_readme_has_the_table_that_the_winners_give(winners: Path) -> None:
     shown = readme.split("<!-- winners: make bench-roads OPTIONS=--markdown -->\n")[1].split("\n<!-- end")[0]
     given = bench_roads.markdown(bench_roads.read_winners(bench_roads.RESULTS))
     assert shown == given, "put what `make bench-roads OPTIONS=--markdown` prints into the README"
+
+
+@pytest.mark.parametrize("road", bench_roads.ROADS)
+def test_the_results_in_the_repository_are_read_and_written_as_they_are(road: str) -> None:
+    text = (bench_roads.RESULTS / road / RESULT_FILE).read_text(encoding="utf-8")
+    assert ExportedResult.from_json(text).to_json() == text
+
+
+def test_a_damaged_result_is_refused_in_one_line(winners: Path) -> None:
+    path = winners / "latency" / RESULT_FILE
+    text = path.read_text()
+    for damaged, reason in (
+        (text[:100], "Invalid JSON"),
+        ("[]", "Input should be an object"),
+        (text.replace('"sha256"', '"md5"'), "sha256: Field required"),
+        (text.replace('"road": "latency"', '"road": 7'), "road: Input should be a valid string"),
+    ):
+        path.write_text(damaged)
+        with pytest.raises(UsageError, match=r"result\.json: no exported result .*; write it again with") as caught:
+            ExportedResult.read(path)
+        assert reason in str(caught.value) and "\n" not in str(caught.value)
