@@ -1,7 +1,8 @@
-"""From a trained network to a `.tflite`: the six quantizations, in a process of its own.
+"""Convert a trained network to a `.tflite`, in a process of its own.
 
-The converter can end the whole process on a graph that it does not like, and it can take for ever; so it runs
-in a child that is asked over a pipe, kept for the next model, and killed when it does not answer in time.
+TensorFlow's converter can end the whole process on a graph that it does not support, and it can hang. So it
+runs in a child process that gets its jobs over a pipe, is kept for the next model, and is killed when it does not
+answer in time.
 """
 
 import multiprocessing
@@ -23,15 +24,20 @@ from compress.network import Weights
 from compress.quantization import Quantization
 
 DESCRIPTION = "MobileNet-v1, raw RGB 0..255 in, logits of 10 classes out: no softmax, the argmax is the label"
-"""What the file says of itself: whoever wants probabilities applies a softmax."""
+"""The description in the file. For probabilities, apply a softmax."""
 
 
 @dataclass(frozen=True)
 class ConversionJob:
-    """A network as its architecture and weights, and what to make of it.
+    """A network, and how to convert it.
 
-    weights: those of `network.build(architecture)`, or of its deployed form made quantization-aware for `qat_int8`.
-    calibration: uint8 (N, 32, 32, 3), training images; needed for int8 and int16x8.
+    Args:
+        architecture: widths and strides.
+        weights: those of `network.build(architecture)`; for QAT_INT8 those of the network that was built for
+            export and made quantization-aware.
+        quantization: the scheme of the `.tflite`.
+        io_dtype: wanted dtype of input and output; a scheme that cannot have it keeps "float32".
+        calibration: training images, uint8 (N, 32, 32, 3), where the scheme needs calibration.
     """
 
     architecture: Architecture
@@ -42,7 +48,7 @@ class ConversionJob:
 
 
 class Converter:
-    """The child process; use it in a `with`. One conversion at a time."""
+    """A child process that converts one model at a time; use it in a `with`."""
 
     def __init__(self, time_limit_s: float = 300.0) -> None:
         self.time_limit_s = time_limit_s
@@ -50,7 +56,7 @@ class Converter:
         self._pipe: Any = None
 
     def __enter__(self) -> "Converter":
-        self._start()  # now, so that TensorFlow loads while the base is being measured
+        self._start()  # already here, so that TensorFlow loads while the base is being measured
         return self
 
     def __exit__(
@@ -59,26 +65,26 @@ class Converter:
         self._stop()
 
     def convert(self, job: ConversionJob) -> bytes:
-        """The flatbuffer for batches of one, uint8/int8/float32 (1, 32, 32, 3) to logits (1, 10).
+        """Return the flatbuffer for batches of one, uint8/int8/float32 (1, 32, 32, 3) to logits (1, 10).
 
         Raises CandidateError when the converter refuses, dies, or exceeds the time limit.
         """
-        if self._process is None or not self._process.is_alive():  # what ended it was not this model
+        if self._process is None or not self._process.is_alive():  # it ended between two models
             self._stop()
             self._start()
         try:
             self._pipe.send(job)
             if not self._pipe.poll(self.time_limit_s):
                 raise CandidateError(
-                    f"the converter did not end within {self.time_limit_s:g} s; raise the limit"
+                    f"the converter did not end within {self.time_limit_s:g} s", remedy="raise the limit"
                 )
             answer = self._pipe.recv()
-        except (EOFError, OSError) as error:  # OSError also when it dies in the middle of its answer
+        except (EOFError, OSError) as error:  # OSError when it dies in the middle of its answer
             self._process.join(5)
             code = self._process.exitcode
             self._stop()
             raise CandidateError(f"the converter died on this model (exit code {code})") from error
-        except BaseException:  # an answer that still comes must not be taken for the next model's
+        except BaseException:  # a late answer must not be taken for that of the next model
             self._stop()
             raise
         if isinstance(answer, str):
@@ -103,8 +109,8 @@ class Converter:
 
 @contextmanager
 def _ctrl_c_ignored() -> Iterator[None]:
-    """A process started in here inherits it from its first instruction: Ctrl-C is for the parent, which ends it."""
-    if threading.current_thread() is not threading.main_thread():  # Python lets no other one set handlers
+    """Start processes in here that ignore Ctrl-C from their first instruction: the parent ends them."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -115,8 +121,8 @@ def _ctrl_c_ignored() -> Iterator[None]:
 
 
 def _serve(pipe: Any) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the converter's own lines would tear the progress display
-    from compress import tensorflow_setup as _  # noqa: F401  load TensorFlow before the first job arrives
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the converter's own lines would break the progress display
+    from compress import tensorflow_setup as _  # noqa: F401  loads TensorFlow before the first job arrives
 
     while True:
         try:
@@ -125,16 +131,19 @@ def _serve(pipe: Any) -> None:
             return
         try:
             pipe.send(convert(job))
-        except Exception as error:  # noqa: BLE001  whatever the converter raises is about this candidate
+        except Exception as error:  # noqa: BLE001  any error of the converter is about this candidate
             pipe.send(f"{type(error).__name__}: {one_line(error)}")
 
 
 def convert(job: ConversionJob) -> bytes:
-    """Convert in this very process; see `Converter.convert`."""
+    """Return the flatbuffer, converted in this process; see `Converter.convert`.
+
+    Raises ValueError where calibration images are missing, and TensorFlow's errors.
+    """
     from compress.network import build, quantization_aware
     from compress.tensorflow_setup import flatbuffer_utils, keras, tf
 
-    # Keras numbers the layers of a process, and their names go into the file: equal jobs must give equal bytes.
+    # Keras numbers the layers of a process, and their names go into the file. Equal jobs must give equal bytes.
     keras.backend.clear_session()
     network = build(job.architecture, for_export=True)
     if job.quantization.needs_aware_training:
@@ -145,6 +154,15 @@ def convert(job: ConversionJob) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
     # Through a SavedModel the same bytes take ten times as long.
     converter.experimental_lower_to_saved_model = False
+    _configure(converter, job)
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
+    model.description = DESCRIPTION
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _configure(converter: Any, job: ConversionJob) -> None:
+    from compress.tensorflow_setup import tf
+
     if job.quantization.optimizes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     target = converter.target_spec
@@ -157,9 +175,6 @@ def convert(job: ConversionJob) -> bytes:
     io_dtype = getattr(tf, job.quantization.io_dtype(job.io_dtype))
     converter.inference_input_type = io_dtype
     converter.inference_output_type = io_dtype
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
-    model.description = DESCRIPTION
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _representative_dataset(job: ConversionJob) -> Callable[[], Iterator[list[NDArray[np.float32]]]]:

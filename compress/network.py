@@ -14,6 +14,9 @@ from compress.tensorflow_setup import keras
 
 Weights = list[NDArray[np.float32]]
 
+BUNDLED_BASE = Path(__file__).parent / "weights" / "mobilenet_v1_cifar10.npz"
+"""The weights of the unpruned network that come with this package; the .json beside them says how it was trained."""
+
 STATISTICS_MOMENTUM = 0.95
 """BatchNorm's momentum while a network is trained: statistics over some twenty batches.
 

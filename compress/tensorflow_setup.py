@@ -1,8 +1,8 @@
 """TensorFlow and Keras 2, imported in one place, quietly.
 
-TensorFlow writes lines about GPUs, oneDNN and CPU flags straight to the process's stderr, on import and when it first
-looks for devices, whatever TF_CPP_MIN_LOG_LEVEL says. They would tear every progress display, so stderr is closed to
-it for that moment; an import that fails still raises.
+TensorFlow writes lines about GPUs, oneDNN and CPU flags directly to the process's stderr, on import and when it
+first searches for devices, whatever TF_CPP_MIN_LOG_LEVEL says. They would break the progress display, so stderr is
+redirected for that moment. An import that fails still raises.
 """
 
 import os
@@ -25,7 +25,7 @@ def _quiet_stderr() -> Iterator[None]:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the default with AVX-512 only; a quarter faster with AVX2
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tensorflow-model-optimization knows Keras 2 only
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tensorflow-model-optimization supports Keras 2 only
 
 with _quiet_stderr():
     import tensorflow as tf
@@ -36,7 +36,7 @@ with _quiet_stderr():
 
 
 def limit_threads(count: int) -> None:
-    """Let one operation use so many threads at most. Too late, and without effect, once TensorFlow has run."""
+    """Limit the threads of one operation to `count`. Has no effect once TensorFlow has run."""
     with suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(count)
 

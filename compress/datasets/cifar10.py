@@ -11,7 +11,7 @@ import numpy as np
 
 from compress.datasets.dataset import Arrays, Dataset, checked_arrays, split
 from compress.datasets.npz import load_npz
-from compress.errors import NotAtHandError, UsageError, one_line
+from compress.errors import DatasetNotFoundError, UsageError, one_line
 
 NAME = "cifar10"
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -45,7 +45,7 @@ def load_cifar10(folder: Path | None) -> Dataset:
 
     Raises:
         UsageError: a named place is missing, or the data is damaged.
-        NotAtHandError: CIFAR-10 is nowhere and cannot be downloaded.
+        DatasetNotFoundError: CIFAR-10 is nowhere and cannot be downloaded.
     """
     for what, path, exists in places(folder):
         if exists and path.is_file():
@@ -69,7 +69,7 @@ def _download() -> Dataset:
         # The arrays and not the files: their folder changes with Keras' version and with what is writable.
         train, test = keras.datasets.cifar10.load_data()
     except Exception as error:  # Keras raises a bare Exception for every failed download
-        raise NotAtHandError(
+        raise DatasetNotFoundError(
             f"CIFAR-10 could not be downloaded ({one_line(error)})",
             remedy=f"put {FOLDER} anywhere and name it with --data or {VARIABLE}",
         ) from error

@@ -18,7 +18,7 @@ def load(name: str = cifar10.NAME, folder: Path | None = None) -> Dataset:
 
     Raises:
         UsageError: it is missing or damaged.
-        NotAtHandError: it cannot be downloaded.
+        DatasetNotFoundError: it cannot be downloaded.
     """
     if name == cifar10.NAME:
         return cifar10.load_cifar10(folder)

@@ -3,21 +3,18 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 
 from compress.datasets.dataset import Dataset
 from compress.errors import UsageError
 from compress.importing.tensors import check_weights
-from compress.network import Weights, load_weights
+from compress.network import BUNDLED_BASE, Weights, load_weights
 from compress.training.pretrain import CheckpointError, checkpoint_of, cycles_for, pretrain
 from compress.training.train import Epoch
 from compress.versions import TRAINING_VERSION
 from edge.measuring.training_lock import TrainingPlace
 from search.cache import Cache
 from search.progress import Progress
-
-BUNDLED = "mobilenet_v1_cifar10.npz"
 
 
 def base_weights(data: Dataset, cache: Cache, progress: Progress, own: str | None = None) -> Weights:
@@ -90,7 +87,7 @@ def _alone(path: Path, progress: Progress) -> Iterator[None]:
 
 def bundled_weights() -> Weights:
     """The base for CIFAR-10 that ships with thrones."""
-    return load_weights(Path(str(resources.files("compress") / "weights" / BUNDLED)))
+    return load_weights(BUNDLED_BASE)
 
 
 def _own_weights(path: Path) -> Weights:

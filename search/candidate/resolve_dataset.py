@@ -8,7 +8,7 @@ import numpy as np
 from compress.datasets.course_test_set import with_test_deployment
 from compress.datasets.dataset import Dataset
 from compress.datasets.load import load
-from compress.errors import NotAtHandError, UsageError
+from compress.errors import DatasetNotFoundError, UsageError
 from search.config import StudyConfig, load_config, overlaid
 from search.study_file import check_exists
 
@@ -36,7 +36,7 @@ class Found:
 def find(name: str, folder: Path | None, test_deployment: Path | None = None) -> Found:
     """The data set `name`: cifar10, digits or the path of an .npz, with the course's folder as test set if given.
 
-    Raises UsageError when it is missing or damaged, NotAtHandError when it cannot be downloaded.
+    Raises UsageError when it is missing or damaged, DatasetNotFoundError when it cannot be downloaded.
     """
     for option, given in (("--data", folder), ("--test-deployment", test_deployment)):
         if given is not None and name != "cifar10":
@@ -59,7 +59,7 @@ def study_and_data(
         return config, Found(Dataset(REHEARSAL, "nothing", nothing, nothing, nothing, flip=True, rule_percent=70.0))
     try:
         found = find_of(path, config, folder, test_deployment)
-    except NotAtHandError as error:
+    except DatasetNotFoundError as error:
         if config.fallback is None:
             raise
         path = path.parent / config.fallback

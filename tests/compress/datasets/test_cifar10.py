@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from compress.datasets.cifar10 import places, read_batch
 from compress.datasets.dataset import Dataset
 from compress.datasets.load import load
-from compress.errors import NotAtHandError, UsageError
+from compress.errors import DatasetNotFoundError, UsageError
 
 pytest_plugins = ("dataset_files",)
 pytestmark = pytest.mark.usefixtures("no_real_data")
@@ -52,7 +52,7 @@ def test_a_named_place_that_is_missing_is_an_error(tmp_path: Path, monkeypatch: 
     refused("cifar10", None, "THRONES_DATA", "does not exist")
     with pytest.raises(UsageError, match="does not exist") as caught:
         load()
-    assert not isinstance(caught.value, NotAtHandError)  # the user wanted that folder and no other data
+    assert not isinstance(caught.value, DatasetNotFoundError)  # the user wanted that folder and no other data
 
 
 def _no_download(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
@@ -67,7 +67,7 @@ def test_a_failed_download_is_one_line_of_its_own_kind(monkeypatch: pytest.Monke
 
     _no_download(monkeypatch, fail)
     refused("cifar10", None, "URL fetch failure", "timed out", "--data or THRONES_DATA")
-    with pytest.raises(NotAtHandError):
+    with pytest.raises(DatasetNotFoundError):
         load()
 
 

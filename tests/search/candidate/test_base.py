@@ -8,7 +8,6 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,15 @@ from rich.console import Console
 from compress.architecture import BASE
 from compress.datasets.dataset import Dataset
 from compress.datasets.load import load
-from compress.network import build, load_weights, save_weights
+from compress.network import BUNDLED_BASE, build, load_weights, save_weights
 from compress.training.pretrain import CheckpointError, checkpoint_of
 from compress.training.train import accuracy
 from search.cache import Cache
 from search.candidate import base_network as module
-from search.candidate.base_network import BUNDLED, base_weights
+from search.candidate.base_network import base_weights
 from search.progress import Progress
 
-WEIGHTS = Path(str(resources.files("compress"))) / "weights" / BUNDLED
+WEIGHTS = BUNDLED_BASE
 ABOUT = json.loads(WEIGHTS.with_suffix(".json").read_text())
 
 

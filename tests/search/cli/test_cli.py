@@ -14,7 +14,7 @@ from conftest import Finished
 from paths import ROOT
 
 from compress.datasets.load import load
-from compress.errors import NotAtHandError, UsageError
+from compress.errors import DatasetNotFoundError, UsageError
 from search.candidate import resolve_dataset as images
 from search.candidate.resolve_dataset import study_and_data
 
@@ -231,7 +231,7 @@ def test_a_full_disk(free_kb: int, small_disk: Path, squares_copy: Path) -> None
 def test_the_quickstart_falls_back_to_the_digits_and_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(name: str, folder: Path | None) -> object:
         if name == "cifar10":
-            raise NotAtHandError("CIFAR-10 could not be downloaded (no route to host)")
+            raise DatasetNotFoundError("CIFAR-10 could not be downloaded (no route to host)")
         return load(name, folder)
 
     monkeypatch.setattr(images, "load", offline)
@@ -239,14 +239,14 @@ def test_the_quickstart_falls_back_to_the_digits_and_says_so_first(monkeypatch: 
     assert (config.name, config.data, found.data.name) == ("digits", "digits", "digits")
     assert str(found).startswith("digits: ")
     assert str(found).endswith(", because CIFAR-10 could not be downloaded (no route to host)")
-    with pytest.raises(NotAtHandError):
+    with pytest.raises(DatasetNotFoundError):
         study_and_data(ROOT / "studies" / "latency.toml", Path("runs"), None, None)
 
 
 def test_the_quickstart_does_not_fall_back_from_a_folder_that_was_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere does not exist") as caught:
         study_and_data(ROOT / "studies" / "quickstart.toml", tmp_path, tmp_path / "nowhere", None)
-    assert not isinstance(caught.value, NotAtHandError)
+    assert not isinstance(caught.value, DatasetNotFoundError)
 
 
 def test_a_stray_end_of_a_file_keeps_its_traceback(folder: Path) -> None:
