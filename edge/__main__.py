@@ -9,19 +9,17 @@ from importlib import import_module
 from edge.arguments import Parser
 from edge.errors import EXIT_INTERRUPTED, ThronesError
 
-# The module whose main(arguments) runs it and returns the exit code, imported when it is asked for.
+# The module whose main(arguments) runs the command and returns the exit code, and its help.
 COMMANDS = {
     "measure": ("edge.commands.measure", "latency, energy and memory of models on this machine"),
     "serve": ("edge.commands.serve", "run and measure models for a host: the agent"),
-    "check": ("edge.commands.check", "what can be wrong with this machine, and with a meter"),
-    "simulate-meter": ("edge.meters.simulator.command", "a Smart Power 2 to try a set-up with"),
+    "check": ("edge.commands.check", "check this machine, and a meter"),
+    "simulate-meter": ("edge.meters.simulator.command", "a simulated Smart Power 2, to try a set-up"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns its exit code: 2 for bad input, 1 when device, meter or measurement fail, 130 for
-    Ctrl-C.
-    """
+    """Run one command and return its exit code: 2 bad input, 1 device, meter or measurement, 130 Ctrl-C."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         command = _build_parser().parse_args(arguments[:1]).command
@@ -30,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ThronesError as error:
         print(f"edge: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader has seen enough, as `head` has
+    except BrokenPipeError:  # the reader has closed its end, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The command line's way to say that it was used wrongly: an error of ours, and no page of usage."""
+"""An argument parser that raises our own error, in one line, where argparse prints its usage."""
 
 import argparse
 from typing import NoReturn
@@ -7,8 +7,8 @@ from edge.errors import UsageError, one_line
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose `parse_args` raises UsageError, one line, where argparse would end the process."""
+    """An ArgumentParser whose `parse_args` raises UsageError where argparse would end the process."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises UsageError."""
+        """Raise UsageError."""
         raise UsageError(f"{one_line(message)}", remedy=f"see `{self.prog} --help`")

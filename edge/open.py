@@ -21,9 +21,9 @@ def open_device(
     on_status: Callable[[DeviceStatus], object] = ignore,
     patient: bool = True,
 ) -> Device:
-    """The device behind a URL, to be used in a `with`.
+    """Return the device behind a URL, to be used in a `with`.
 
-    `meter` stays the caller's to close; None means the one that hangs on a remote device, if any.
+    `meter` is the caller's to close; None means the one that is connected to a remote device, if any.
     `on_status` hears what the device is doing meanwhile. `patient`: try a lost one again for a minute.
     Raises UsageError for a URL that names no device.
     """
@@ -36,7 +36,8 @@ def open_device(
         from edge.remote.connect import connector
         from edge.remote.connection import FIRST_CONTACT_S, RETRY_S
 
-        return RemoteDevice(url, connector(url), meter, on_status, RETRY_S if patient else FIRST_CONTACT_S)
+        retry_s = RETRY_S if patient else FIRST_CONTACT_S
+        return RemoteDevice(url, connector(url), meter, on_status, retry_s)
     raise UsageError(
         f"no device {url!r}",
         remedy=(
@@ -49,9 +50,9 @@ def open_device(
 def open_test_bench(
     device_urls: Sequence[str] | str, meter_url: str, on_status: Callable[[DeviceStatus], object] = ignore
 ) -> Iterator[Device]:
-    """The device, or the pool of several, together with the meter that weighs it: one on this host, or ON_DEVICE.
+    """Open the device, or the pool of several, with its meter: one of this host, or ON_DEVICE.
 
-    Raises UsageError for a URL that names nothing or is named twice, for one meter with several boards and for boards
+    Raises UsageError for a URL that names nothing or is named twice, for one meter with several devices and for devices
     of different kinds, UnavailableError when device or meter do not answer.
     """
     urls = [device_urls] if isinstance(device_urls, str) else list(device_urls)
@@ -61,14 +62,20 @@ def open_test_bench(
         if urls.count(url) > 1:
             raise UsageError(
                 f"{url} is named twice",
-                remedy="a board takes one measurement at a time",
+                remedy="name each device once",
             )
     if len(urls) > 1 and meter_url != ON_DEVICE and not meter_url.startswith("estimate://"):
         raise UsageError(
-            f"{meter_url} hangs on one of the {len(urls)} boards",
+            f"{meter_url} is connected to one of the {len(urls)} devices",
             remedy=f"use {ON_DEVICE}, each board's own",
         )
+    is_pool = len(urls) > 1
     with ExitStack() as stack:
-        meter = None if meter_url == ON_DEVICE else stack.enter_context(open_meter(meter_url))
-        devices = [open_device(url, meter, on_status, patient=len(urls) == 1) for url in urls]
-        yield stack.enter_context(devices[0] if len(urls) == 1 else Pool(devices, on_status))
+        meter = None
+        if meter_url != ON_DEVICE:
+            meter = stack.enter_context(open_meter(meter_url))
+        devices = [open_device(url, meter, on_status, patient=not is_pool) for url in urls]
+        if is_pool:
+            yield stack.enter_context(Pool(devices, on_status))
+        else:
+            yield stack.enter_context(devices[0])

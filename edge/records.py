@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 def check_number(key: str, value: object, *, positive: bool) -> None:
-    """Raises UsageError unless `value` is a finite number, >= 0 or > 0."""
+    """Raise UsageError unless `value` is a finite number, >= 0 or > 0."""
     limit = "> 0" if positive else ">= 0"
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise UsageError(f"{key} must be a number, got {value!r}")
@@ -27,7 +27,7 @@ def check_number(key: str, value: object, *, positive: bool) -> None:
 
 
 def build_record(cls: Callable[..., _T], data: object) -> _T:
-    """The dataclass `cls` from its fields. Raises UsageError for unknown or missing keys and bad values."""
+    """Return the dataclass `cls` from its fields. Raises UsageError for unknown or missing keys and bad values."""
     name = getattr(cls, "__name__", "record")
     if not isinstance(data, Mapping):
         raise UsageError(f"{name} must be an object, got {type(data).__name__}")

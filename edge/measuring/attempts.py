@@ -1,4 +1,4 @@
-"""One measurement from its first attempt to a verdict, the same for a device here and one behind a wire."""
+"""Repeat attempts until one can be trusted, the same for a device here and one behind a wire."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,16 +9,17 @@ from edge.measuring.measurement import Attempt, Measurement
 from edge.measuring.plan import MeasurePlan
 from edge.meters.meter import Meter
 
-RESTLESS = 1.25
-"""A meter that looks at a quarter of each second cannot average what comes and goes; a Pi's housekeeping is less."""
+MAX_IDLE_PEAK = 1.25
+"""Largest reading at rest over the mean: a meter that averages over a quarter of each second misses what comes and
+goes. The housekeeping of a Pi is less."""
 
 
 def measure_until_trusted(
     attempt: Callable[[], list[Measurement]], plan: MeasurePlan, sleep: Callable[[float], object]
 ) -> list[Measurement]:
-    """Attempts until one has no fault in any of its measurements, with the rejected ones kept in each of them.
+    """Repeat `attempt` until no measurement has a fault; each keeps the attempts that were rejected before.
 
-    Raises InvalidMeasurementError when the plan's last attempt cannot be believed either, and what `attempt` raises.
+    Raises InvalidMeasurementError when the plan's last attempt cannot be trusted either, and what `attempt` raises.
     """
     rejected: list[list[Attempt]] = []
     while True:
@@ -51,10 +52,10 @@ def find_fault(measurement: Measurement) -> InvalidMeasurementError | None:
             remedy="let it cool down or use a stronger supply",
         )
     idle = measurement.idle
-    if idle is not None and idle.power_w and idle.max_power_w and idle.max_power_w > RESTLESS * idle.power_w:
+    if idle is not None and idle.power_w and idle.max_power_w and idle.max_power_w > MAX_IDLE_PEAK * idle.power_w:
         return InvalidMeasurementError(
             f"the device was not at rest before: {idle.max_power_w:.2f} W at most, "
-            f"{idle.power_w:.2f} W on average, the limit is {RESTLESS:g} times that",
+            f"{idle.power_w:.2f} W on average, the limit is {MAX_IDLE_PEAK:g} times that",
             remedy="end what else runs there",
         )
     limit = measurement.plan.max_spread
@@ -68,10 +69,10 @@ def find_fault(measurement: Measurement) -> InvalidMeasurementError | None:
 
 
 def weigh(measurement: Measurement, meter: Meter, ahead_s: float = 0.0, uncertain_s: float = 0.0) -> Measurement:
-    """The measurement with the meter's power in every window and in the rest before them.
+    """Return the measurement with the meter's power in every window and in the rest before them.
 
-    `ahead_s`: how far the meter's clock is ahead of the device's, known to +- `uncertain_s`, which is cut off both
-    ends. Raises InvalidMeasurementError where readings are missing and UnavailableError when the meter is gone.
+    The meter's clock is `ahead_s` ahead of the device's, +- `uncertain_s`, which is cut off both ends.
+    Raises InvalidMeasurementError where readings are missing, UnavailableError when the meter is gone.
     """
 
     def power(start_s: float, end_s: float) -> tuple[float, float]:

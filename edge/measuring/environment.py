@@ -1,4 +1,4 @@
-"""Reads where a measurement is taken: machine, runtime, clock, temperature, throttling."""
+"""Read where a measurement is taken: machine, runtime, clock, temperature, throttling."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from edge.runtime.tflite import runtime_name
 _THROTTLE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 KIND = ("cpu", "machine", "cores", "governor", "runtime", "delegate", "processor", "simd", "max_clock_mhz")
-"""What machines must have in common for their measurements to be compared."""
+"""Machines must have these in common for their measurements to be compared."""
 
 SIMD = (
     *("sse4_1", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni"),
@@ -31,7 +31,7 @@ _ARM_ID = {
 
 
 def read_environment(root: Path = Path("/")) -> Environment:
-    """This machine now; None for what it does not tell. Raises nothing. `root` holds proc, sys, etc."""
+    """Return the state of this machine; None for what it does not say. `root` holds proc, sys, etc. Raises nothing."""
     cpufreq = root / "sys/devices/system/cpu/cpu0/cpufreq"
     clock_khz = _read_number(cpufreq / "scaling_cur_freq")
     max_clock_khz = _read_number(cpufreq / "scaling_max_freq")
@@ -47,36 +47,38 @@ def read_environment(root: Path = Path("/")) -> Environment:
         runtime=runtime_name(),
         delegate="XNNPACK",
         governor=_read_text(cpufreq / "scaling_governor"),
-        clock_mhz=None if clock_khz is None else clock_khz / 1e3,
-        temperature_c=None if millidegrees is None else millidegrees / 1e3,
+        clock_mhz=_thousandth(clock_khz),
+        temperature_c=_thousandth(millidegrees),
         throttled=_read_throttled(),
         processor=processor,
         simd=simd,
-        max_clock_mhz=None if max_clock_khz is None else max_clock_khz / 1e3,
+        max_clock_mhz=_thousandth(max_clock_khz),
         load=_read_load(root),
     )
 
 
 def kind_of(environment: Environment, url: str) -> dict[str, str | int | float | None]:
-    """What a measurement depends on besides model and plan: the device's kind, for this host with its name."""
+    """Return what a measurement depends on besides model and plan; for this host with its name."""
     kind = {name: getattr(environment, name) for name in KIND}
-    return {**kind, "host": environment.host} if url == "local:" else kind
+    if url == "local:":
+        kind["host"] = environment.host
+    return kind
 
 
 def throttling_now(throttled: str | None) -> list[str]:
-    """What holds the processor back now, from the firmware's word ("0x50005"); [] for nothing."""
+    """Return what holds the processor back now, from the firmware's word ("0x50005"); [] for nothing."""
     flags = int(throttled or "0", 16)
     return [meaning for bit, meaning in _THROTTLE_BITS.items() if flags >> bit & 1]
 
 
 def throttling_between(before: str | None, after: str | None) -> list[str]:
-    """What has held the processor back for the first time since it was switched on between two of these words."""
+    """Return what held the processor back for the first time since the last start, between two of these words."""
     known = throttling_since_boot(before)
     return [word for word in throttling_since_boot(after) if word not in known]
 
 
 def throttling_since_boot(throttled: str | None) -> list[str]:
-    """What has held the processor back since it was switched on, from the same word."""
+    """Return what held the processor back since the last start, from the same word."""
     return throttling_now(hex(int(throttled or "0", 16) >> 16))
 
 
@@ -93,12 +95,14 @@ def _cpu_model(root: Path) -> str:
 
 
 def _processor(root: Path) -> tuple[str | None, str | None]:
-    """Family, model and stepping, and those of SIMD that it has: a cloud's "model name" hides what it really is."""
+    """Return family, model and stepping, and its features of SIMD: a cloud's "model name" hides what it really is."""
     about: dict[str, str] = {}
     for line in (_read_text(root / "proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
         about.setdefault(key.strip(), value.strip())
-    names = _ARM_ID if "CPU part" in about else _X86_ID
+    names = _X86_ID
+    if "CPU part" in about:
+        names = _ARM_ID
     found = [word + about[key] for key, word in names.items() if key in about]
     features = (about.get("flags") or about.get("Features") or "").split()
     return " ".join(found) or None, " ".join(name for name in SIMD if name in features) or None
@@ -107,8 +111,8 @@ def _processor(root: Path) -> tuple[str | None, str | None]:
 def _read_load(root: Path) -> float | None:
     words = (_read_text(root / "proc/loadavg") or "").split()
     try:
-        return float(words[0]) if words else None
-    except ValueError:
+        return float(words[0])
+    except (IndexError, ValueError):
         return None
 
 
@@ -132,6 +136,10 @@ def _read_throttled() -> str | None:
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
     return word
+
+
+def _thousandth(value: float | None) -> float | None:
+    return None if value is None else value / 1e3
 
 
 def _read_text(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""What a device returns for a model and a plan: every window raw, statistics derived on reading."""
+"""The measurement of a model by a plan: every window raw, figures derived on reading."""
 
 import hashlib
 import json
@@ -13,8 +13,7 @@ from edge.errors import UsageError
 from edge.measuring.plan import MeasurePlan
 from edge.records import build_record, check_number
 
-# Printed beside the numbers: the competition defines none of these, so each figure carries its own
-# definition.
+# Printed beside the numbers: the competition defines none of these, so each figure has its own definition.
 DEFINITIONS: dict[str, str] = {
     "latency_ms": "Median over the windows of the mean time inside interpreter.invoke(), image by image.",
     "mean_ms": "Mean time inside interpreter.invoke() over every image of every window.",
@@ -66,13 +65,15 @@ class Window:
 
     @property
     def mean_ms(self) -> float:
-        """Mean time inside invoke()."""
+        """Return the mean time inside invoke()."""
         return self.invoke_s / self.images * 1e3
 
     @property
     def energy_mj(self) -> float | None:
-        """Gross energy for one image: W x s = J, times 1000."""
-        return None if self.power_w is None else self.power_w * self.length_s / self.images * 1e3
+        """Return the gross energy for one image: W x s = J, times 1000."""
+        if self.power_w is None:
+            return None
+        return self.power_w * self.length_s / self.images * 1e3
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Idle:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt that was not believed, why, and its windows (none where it broke off before they were weighed)."""
+    """An attempt that was not trusted, why, and its windows (none where it broke off before they were weighed)."""
 
     fault: str
     windows: tuple[Window, ...] = ()
@@ -102,11 +103,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where a measurement was taken; None where the machine does not tell.
+    """Where a measurement was taken; None where the machine does not say.
 
     `processor` and `simd` say which processor it really is; `load` is the average number of processes that wanted to
     run in the last minute. `throttled` is the Raspberry Pi firmware's word, such as "0x50005"; `temperature_c` and
-    `clock_mhz` are read just after the last window, while the processor is still warm and at speed.
+    `clock_mhz` are read just after the last window, while the processor is warm and at speed.
     """
 
     host: str
@@ -132,8 +133,8 @@ class Measurement:
     """All windows of one model on one device, raw; what is printed is derived from them (`DEFINITIONS`).
 
     `estimated` is True when the power comes from no meter but from an assumption: then power and energy are
-    estimates. `idle` is None where no rest was asked for; `rejected` are the attempts before this one. `taken_at_s`:
-    seconds since 1970; None in what a former version has stored.
+    estimates. `idle` is None where no rest was requested; `rejected` are the attempts before this one.
+    `taken_at_s`: seconds since 1970; None in what version 0.1 has stored.
     """
 
     sha256: str
@@ -173,10 +174,10 @@ class Measurement:
 
     @property
     def spread(self) -> float:
-        """Interquartile range of the window means over their median.
+        """Return the interquartile range of the window means over their median.
 
         Not largest minus smallest: on a shared machine one window in five is hit by a neighbour, and the
-        median, which is what is reported, does not feel that one.
+        median, which is reported, is not affected.
         """
         low, high = np.percentile([window.mean_ms for window in self.windows], [25, 75])
         return float(high - low) / self.latency_ms
@@ -205,16 +206,19 @@ class Measurement:
 
     @property
     def net_energy_mj(self) -> float | None:
-        idle_w, energy_mj = self.idle_power_w, self.energy_mj
-        return None if idle_w is None or energy_mj is None else energy_mj - idle_w * self.image_ms
+        idle_w = self.idle_power_w
+        energy_mj = self.energy_mj
+        if idle_w is None or energy_mj is None:
+            return None
+        return energy_mj - idle_w * self.image_ms
 
     def to_json(self) -> str:
-        """One line of JSON, the raw windows included; floats keep every digit."""
+        """Return one line of JSON, the raw windows included; floats keep every digit."""
         return json.dumps(asdict(self), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Measurement":
-        """Exact inverse of `to_json`. Raises UsageError when `text` is no stored measurement."""
+        """Return the exact inverse of `to_json`. Raises UsageError when `text` is no stored measurement."""
         try:
             data = json.loads(text)
         except ValueError as error:
@@ -223,18 +227,19 @@ class Measurement:
 
     @classmethod
     def from_dict(cls, data: Any) -> "Measurement":
-        """From what `to_json` has written and `json.loads` has read. Raises UsageError as `from_json` does."""
+        """Return a measurement from the JSON object of `to_json`. Raises UsageError as `from_json` does."""
         if not isinstance(data, dict) or not isinstance(data.get("windows"), list):
             raise UsageError("not a stored measurement: an object with a list of windows is needed")
-        nested = {
+        nested: dict[str, Any] = {
             "plan": MeasurePlan.from_dict(data.get("plan", {})),
             "windows": _windows(data["windows"]),
             "environment": build_record(Environment, data.get("environment", {})),
-            "idle": None if data.get("idle") is None else build_record(Idle, data["idle"]),
             "rejected": tuple(
                 Attempt(attempt["fault"], _windows(attempt["windows"])) for attempt in data.get("rejected", ())
             ),
         }
+        if data.get("idle") is not None:
+            nested["idle"] = build_record(Idle, data["idle"])
         return build_record(cls, {**data, **nested})
 
 
@@ -270,7 +275,7 @@ def unweighed(
 
 
 def merged(rounds: Sequence[Measurement], plan: MeasurePlan) -> Measurement:
-    """One measurement of several rounds of one model: all of their windows; `plan` is what they were parts of."""
+    """Return one measurement with the windows of several rounds of one model; they were parts of `plan`."""
     return replace(
         rounds[-1],
         plan=plan,

@@ -1,4 +1,4 @@
-"""What is asked of a device: how long to measure, how often, and when not to believe it."""
+"""The measurement protocols: how long to measure, how often, and when not to trust it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,12 +12,11 @@ from edge.records import build_record, check_number
 class MeasurePlan:
     """One attempt: cool down, stand idle, warm up, then windows of at least `window_s` each.
 
-    Windows go on until there are at least `windows` of them and, together, at least `passes` whole passes over the
-    images. Nothing starts above `cool_below_c` (degrees Celsius; None: at any temperature). The idle power is taken
-    over `idle_s`, where a meter measures it. An attempt that cannot be believed, among them one whose
-    `Measurement.spread` is above `max_spread`, is repeated after `pause_s`, up to `attempts` in all.
-
-    `hold_training`: whether trainings on the same machine hold still meanwhile (`edge.measuring.training_lock`).
+    There are at least `windows` of them, and together at least `passes` whole passes over the images. Nothing
+    starts above `cool_below_c` (degrees Celsius; None: at any temperature). The idle power is measured over
+    `idle_s`, where there is a meter. An attempt that cannot be trusted, such as one whose `Measurement.spread`
+    is above `max_spread`, is repeated after `pause_s`, up to `attempts` in all. With `hold_training` the
+    trainings on the same machine hold still meanwhile (`edge.measuring.training_lock`).
 
     Raises UsageError when a value makes no sense.
     """
@@ -51,26 +50,26 @@ class MeasurePlan:
 
     @property
     def seconds(self) -> float:
-        """What one attempt lasts at least, in seconds, without the cool-down and the start of the child."""
+        """Return the least duration of an attempt, without the cool-down and the start of the child."""
         return self.idle_s + self.warmup_s + self.windows * self.window_s
 
     def part(self, parts: int) -> "MeasurePlan":
-        """One of so many rounds that together are at least this plan."""
+        """Return the plan of one round, of which `parts` are together at least this plan."""
         return replace(self, windows=-(-self.windows // parts), passes=-(-self.passes // parts))
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe dict of all fields."""
+        """Return a JSON-safe dict of all fields."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "MeasurePlan":
-        """Inverse of `to_dict`. Raises UsageError for unknown or missing keys and bad values."""
+        """Return the inverse of `to_dict`. Raises UsageError for unknown or missing keys and bad values."""
         return build_record(cls, data)
 
 
 # `search` needs a meter that is quick or assumed; `metered` gives one reading a second the six seconds that it needs.
-# `whole` is that over the whole test set, as Tables 1 and 2 of the competition want it.
-# `final` is MLPerf Tiny's way: five windows of ten seconds, and the median of them.
+# `whole` is the same over the whole test set, as Tables 1 and 2 of the competition require.
+# `final` follows MLPerf Tiny: five windows of ten seconds, and the median of them.
 PLANS: dict[str, MeasurePlan] = {
     "search": MeasurePlan("search", warmup_s=0.1, windows=10, window_s=0.1, max_spread=0.5),
     "metered": MeasurePlan("metered", warmup_s=1.0, windows=3, window_s=7.0, max_spread=0.3, idle_s=7.0, pause_s=10.0),
@@ -94,12 +93,14 @@ PLANS: dict[str, MeasurePlan] = {
 
 
 def plan_for(name: str, shortest_window_s: float) -> MeasurePlan:
-    """The plan of this name; `auto` is `search`, or `metered` where the meter needs longer windows than that.
+    """Return the plan of this name; `auto` is `search`, or `metered` where the meter needs longer windows.
 
     Raises UsageError for another name, and for a plan whose windows are too short for the meter.
     """
     if name == "auto":
-        name = "search" if shortest_window_s <= PLANS["search"].window_s else "metered"
+        name = "search"
+        if shortest_window_s > PLANS["search"].window_s:
+            name = "metered"
     if name not in PLANS:
         raise UsageError(f"no plan {name!r}", remedy=f"there are: auto, {', '.join(PLANS)}")
     plan = PLANS[name]

@@ -15,7 +15,7 @@ _Frame = TypeVar("_Frame")
 
 @dataclass(frozen=True)
 class Subject(Generic[_Frame]):
-    """What is timed: a loaded model, and the frames that it is given one after the other, round and round."""
+    """A loaded model to be timed, and the frames that it is given one after the other, in circles."""
 
     set_input: Callable[[_Frame], object]
     invoke: Callable[[], object]
@@ -26,10 +26,10 @@ class Subject(Generic[_Frame]):
 def time_in_turns(
     subjects: Sequence[Subject[Any]], plan: MeasurePlan, clock_ns: Callable[[], int] = time.monotonic_ns
 ) -> list[list[Window]]:
-    """Warm up each subject, then time windows by the plan in turns: A B, B A, A B, ...; the windows of each subject.
+    """Warm up each subject, then time windows in turns: A B, B A, A B, ...; return the windows of each subject.
 
-    Every other round goes backwards, so that a machine that becomes slower favours none. Only `invoke` lies between
-    two looks at the clock; `set_input` and `get_output` count towards the window's length. The clock is
+    Every other round goes backwards, so that a machine that becomes slower favours none. Only `invoke` is between
+    two readings of the clock; `set_input` and `get_output` count towards the window's length. The clock is
     CLOCK_MONOTONIC, which a power meter's readings share. Raises what the callables raise.
     """
     for subject in subjects:
@@ -60,10 +60,10 @@ def _wants_more(plan: MeasurePlan, windows: Sequence[Window], images: int, frame
     return len(windows) < plan.windows or images < plan.passes * frames
 
 
-def _time_window(subject: Subject[Any], first: int, plan: MeasurePlan, clock_ns: Callable[[], int]) -> Window:
-    """One window, from the frame after the `first` so many."""
+def _time_window(subject: Subject[Any], done: int, plan: MeasurePlan, clock_ns: Callable[[], int]) -> Window:
+    """Time one window; it begins with the frame after the first `done` ones."""
     set_input, invoke, get_output, frames = subject.set_input, subject.invoke, subject.get_output, subject.frames
-    position = first % len(frames)
+    position = done % len(frames)
     times_ns: list[int] = []
     start_ns = clock_ns()
     end_after_ns = start_ns + round(plan.window_s * 1e9)

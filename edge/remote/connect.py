@@ -1,4 +1,4 @@
-"""How an agent is reached: `rpyc://` on loopback or over TLS, `ssh://` through a tunnel of OpenSSH's."""
+"""Reach an agent: `rpyc://` on loopback or over TLS, `ssh://` through a tunnel of OpenSSH."""
 
 import logging
 import ssl
@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from edge.errors import UsageError, one_line
 
 PORT = 18861
+MAX_PORT = 65535
 CONNECT_S = 10.0
 _SSH_OPTIONS = (
     "BatchMode=yes",  # a question would wait for ever
@@ -24,7 +25,7 @@ _SSH_OPTIONS = (
 
 _OPTIONS = {"rpyc": ("cert", "key", "ca"), "ssh": ("agent", "config")}
 
-# What a peer may reach: the methods that are exposed on purpose, by call; no attribute of anything else.
+# A peer may call the methods that are exposed on purpose, and reach no other attribute.
 WIRE = {
     "allow_safe_attrs": False,
     "allow_exposed_attrs": True,
@@ -55,60 +56,74 @@ class Address:
     @property
     def agent_port(self) -> int:
         """The agent's port on the device itself."""
-        return int(self.options.get("agent", PORT)) if self.scheme == "ssh" else self.port or PORT
+        if self.scheme == "ssh":
+            return int(self.options.get("agent", PORT))
+        return self.port or PORT
 
 
 def parse_url(url: str) -> Address:
-    """Raises UsageError for a URL that names no agent.
+    """Return the parts of a URL. Raises UsageError for one that names no agent.
 
     Accepted are rpyc://127.0.0.1[:port], rpyc://host[:port]?cert=FILE&key=FILE&ca=FILE, and
     ssh://[user@]host[:port][?agent=PORT][&config=FILE].
     """
-    try:
-        parts = urlsplit(url)
-        address = Address(
-            parts.scheme,
-            parts.username,
-            parts.hostname or "",
-            parts.port,
-            {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()},
-        )
-    except ValueError as error:
-        raise UsageError(f"{url!r} is no URL of a device ({one_line(error)})") from error
-    if address.scheme not in _OPTIONS or not address.host or parts.path not in ("", "/") or parts.fragment:
-        raise UsageError(
-            f"{url!r} names no host",
-            remedy=f"for example ssh://pi@raspberrypi.local or rpyc://127.0.0.1:{PORT}",
-        )
-    if address.host.startswith("-") or (address.user or "").startswith("-"):  # ssh would take it for an option
-        raise UsageError(f"{url!r}: a host or user does not begin with -")
-    known = _OPTIONS[address.scheme]
+    address = _split(url)
+    _check_host(url, address)
     for option, value in address.options.items():
-        if option not in known:
-            raise UsageError(
-                f"{url!r}: unknown option {option!r}",
-                remedy=f"known: {', '.join(known)}",
-            )
-        if option == "agent" and not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
-            raise UsageError(f"{url!r}: agent must be a port, 1..65535, got {value!r}")
-        if option != "agent" and not Path(value).is_file():
-            raise UsageError(f"{url!r}: {option} {value!r} is no file")
+        _check_option(url, address.scheme, option, value)
     if address.scheme == "rpyc":
-        if address.options and len(address.options) < len(known):
-            raise UsageError(
-                f"{url!r}: TLS needs cert, key and ca",
-                remedy="rpyc://pi?cert=me.pem&key=me.key&ca=ca.pem",
-            )
-        if not address.options and not is_loopback(address.host):
-            raise UsageError(
-                f"{url!r} is not this machine",
-                remedy="use ssh://, or TLS with ?cert=FILE&key=FILE&ca=FILE",
-            )
+        _check_tls(url, address)
     return address
 
 
+def _split(url: str) -> Address:
+    try:
+        parts = urlsplit(url)
+        options = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        address = Address(parts.scheme, parts.username, parts.hostname or "", parts.port, options)
+    except ValueError as error:
+        raise UsageError(f"{url!r} is no URL of a device ({one_line(error)})") from error
+    if parts.path not in ("", "/") or parts.fragment:
+        raise _no_host(url)
+    return address
+
+
+def _check_host(url: str, address: Address) -> None:
+    if address.scheme not in _OPTIONS or not address.host:
+        raise _no_host(url)
+    for name in (address.host, address.user or ""):
+        if name.startswith("-"):  # ssh would take it for an option
+            raise UsageError(f"{url!r}: a host or user does not begin with -")
+
+
+def _no_host(url: str) -> UsageError:
+    remedy = f"for example ssh://pi@raspberrypi.local or rpyc://127.0.0.1:{PORT}"
+    return UsageError(f"{url!r} names no host", remedy=remedy)
+
+
+def _check_option(url: str, scheme: str, option: str, value: str) -> None:
+    if option not in _OPTIONS[scheme]:
+        known = ", ".join(_OPTIONS[scheme])
+        raise UsageError(f"{url!r}: unknown option {option!r}", remedy=f"known: {known}")
+    if option == "agent":
+        if not (value.isascii() and value.isdigit() and 0 < int(value) <= MAX_PORT):
+            raise UsageError(f"{url!r}: agent must be a port, 1..{MAX_PORT}, got {value!r}")
+    elif not Path(value).is_file():
+        raise UsageError(f"{url!r}: {option} {value!r} is no file")
+
+
+def _check_tls(url: str, address: Address) -> None:
+    """Raise UsageError unless the connection is encrypted on both sides, or stays on this machine."""
+    if address.options and len(address.options) < len(_OPTIONS["rpyc"]):
+        remedy = "rpyc://pi?cert=me.pem&key=me.key&ca=ca.pem"
+        raise UsageError(f"{url!r}: TLS needs cert, key and ca", remedy=remedy)
+    if not address.options and not is_loopback(address.host):
+        remedy = "use ssh://, or TLS with ?cert=FILE&key=FILE&ca=FILE"
+        raise UsageError(f"{url!r} is not this machine", remedy=remedy)
+
+
 def connector(url: str) -> Callable[[], Any]:
-    """What opens a connection to the agent behind `url`; that raises OSError or EOFError when it cannot.
+    """Return what opens a connection to the agent behind `url`; it raises OSError or EOFError when it cannot.
 
     Raises UsageError as `parse_url` does.
     """
@@ -119,7 +134,7 @@ def connector(url: str) -> Callable[[], Any]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this is an address that no other machine can reach."""
+    """Return whether no other machine can reach this address."""
     from ipaddress import ip_address
 
     try:
@@ -139,11 +154,11 @@ def _stream(host: str, port: int, tls: Mapping[str, str] = MappingProxyType({}))
 
 
 def open_shell(address: Address) -> Any:
-    """A plumbum SshMachine. Raises ConnectionError with what ssh said, and UsageError where ssh is not installed."""
+    """Return a plumbum SshMachine. Raises ConnectionError with the words of ssh, UsageError where ssh is missing."""
     from plumbum import CommandNotFound, SshMachine
     from plumbum.machines.session import SSHCommsError
 
-    logging.getLogger("plumbum.shell").setLevel(logging.CRITICAL)  # what it logs is told below
+    logging.getLogger("plumbum.shell").setLevel(logging.CRITICAL)  # the error below says the same
     options = [word for option in _SSH_OPTIONS for word in ("-o", option)]
     if "config" in address.options:
         options += ["-F", address.options["config"]]
@@ -163,7 +178,8 @@ def open_shell(address: Address) -> Any:
         ) from error
     except SSHCommsError as error:
         said = [line.strip() for line in str(error.stderr or error).splitlines() if line.strip()]
-        raise ConnectionError(said[-1].lstrip("| ") if said else "ssh failed") from error
+        reason = said[-1].lstrip("| ") if said else "ssh failed"
+        raise ConnectionError(reason) from error
 
 
 def _through_ssh(address: Address) -> "_Link":

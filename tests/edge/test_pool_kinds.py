@@ -100,7 +100,7 @@ def test_an_assumed_power_serves_all_boards():
     [
         ([], ON_DEVICE, "no device is named"),
         (["fake://one", "fake://one"], ON_DEVICE, "fake://one is named twice"),
-        (["fake://one", "fake://two"], "rapl://", "rapl:// hangs on one of the 2 boards; use device:"),
+        (["fake://one", "fake://two"], "rapl://", "rapl:// is connected to one of the 2 devices; use device:"),
         (["fake://one", "fake:"], ON_DEVICE, "no device 'fake:'"),
     ],
 )
