@@ -10,7 +10,7 @@ __all__ = ["CandidateError", "DatasetNotFoundError", "UsageError", "first_cause"
 
 
 class DatasetNotFoundError(UsageError):
-    """CIFAR-10 is on no place of this machine and cannot be downloaded; another data set can replace it."""
+    """CIFAR-10 is not on this machine and cannot be downloaded; another data set may be used."""
 
 
 class CandidateError(ThronesError):

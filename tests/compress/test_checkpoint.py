@@ -128,7 +128,7 @@ def _write(prefix: Path, tensors: dict[str, np.ndarray]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda t: t.pop("layer_with_weights-3/gamma"), "layer_with_weights-3/gamma is missing."),
         (lambda t: t.update(extra=np.ones(3, np.float32)), "extra/.ATTRIBUTES/VARIABLE_VALUE is one too many."),
@@ -149,13 +149,13 @@ def _write(prefix: Path, tensors: dict[str, np.ndarray]) -> Path:
     ids=["missing", "extra", "shape", "dtype", "finite", "none"],
 )
 def test_other_tensors_are_told_one_by_one(
-    change: Callable[[dict[str, np.ndarray]], object], told: str, network: Any, tmp_path: Path
+    change: Callable[[dict[str, np.ndarray]], object], message: str, network: Any, tmp_path: Path
 ) -> None:
     tensors = dict(zip(wanted_tensors(), network.get_weights(), strict=True))
     change(tensors)
     with pytest.raises(UsageError, match="is not the course's network of 85 layers: ") as caught:
         read_checkpoint(_write(tmp_path / "other.ckpt", tensors))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).count(" is missing") <= 6
     assert "Give the unpruned float32 network" in str(caught.value)
 
@@ -163,7 +163,7 @@ def test_other_tensors_are_told_one_by_one(
 @pytest.mark.parametrize("wrong", ["relu6", "epsilon"])
 def test_a_layer_that_computes_something_else_is_refused(wrong: str, network3: Any, tmp_path: Path) -> None:
     network3.save(tmp_path / "whole.keras")
-    old, new, told = {
+    old, new, message = {
         "relu6": ('"max_value": null', '"max_value": 6.0', "max_value None, has 6.0"),
         "epsilon": ('"epsilon": 1e-05', '"epsilon": 0.001', "epsilon 1e-05, has 0.001"),
     }[wrong]
@@ -171,7 +171,7 @@ def test_a_layer_that_computes_something_else_is_refused(wrong: str, network3: A
         for name in whole.namelist():
             content = whole.read(name)
             other.writestr(name, content.replace(old.encode(), new.encode()) if name == "config.json" else content)
-    with pytest.raises(UsageError, match=rf": 27 x \w+: wanted {re.escape(told)}\."):
+    with pytest.raises(UsageError, match=rf": 27 x \w+: wanted {re.escape(message)}\."):
         read_checkpoint(tmp_path / "other.keras")
 
 
@@ -195,7 +195,7 @@ def _saved(network3: Any, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda index, shard: shard.write_bytes(shard.read_bytes()[:5_000_000]), "a damaged checkpoint"),
         (lambda index, shard: shard.write_bytes(b""), "a damaged checkpoint"),
@@ -208,9 +208,9 @@ def _saved(network3: Any, folder: Path) -> Path:
     ],
     ids=["cut", "empty", "index cut", "index empty", "index text", "no shard", "no index", "nothing"],
 )
-def test_a_damaged_checkpoint_is_refused(damage: Callable[[Path, Path], object], told: str, copied: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(damage: Callable[[Path, Path], object], message: str, copied: Path) -> None:
     damage(Path(f"{copied}.index"), Path(f"{copied}{DATA}"))
-    with pytest.raises(UsageError, match=re.escape(told)) as caught:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
         read_checkpoint(copied)
     assert "\n" not in str(caught.value)
 
@@ -228,7 +228,7 @@ def test_damaged_and_foreign_files_are_refused(network3: Any, tmp_path: Path) ->
     save_weights(tmp_path / "ours.npz", [np.ones(3, np.float32)])
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["matrix"] = np.ones((3, 3))
-    for name, told in {
+    for name, message in {
         "cut.whole.keras": "is damaged, or neither",
         "cut.whole.weights.h5": "is damaged",
         "flipped.whole.keras": "is damaged",
@@ -237,7 +237,7 @@ def test_damaged_and_foreign_files_are_refused(network3: Any, tmp_path: Path) ->
         "ours.npz": "an .npz of thrones needs no import",
         "other.h5": "layer_with_weights-0/kernel is missing",
     }.items():
-        with pytest.raises(UsageError, match=told) as caught:
+        with pytest.raises(UsageError, match=message) as caught:
             read_checkpoint(tmp_path / name)
         assert "\n" not in str(caught.value), name
     with pytest.raises(UsageError, match="no checkpoint; name its .index"):

@@ -76,7 +76,7 @@ def test_outputs_agree_with_keras(
     converter: Converter, network: Any, quantization: str, tolerance: float
 ) -> None:
     expected = logits(network, IMAGES)
-    assert np.ptp(expected) > 0.2, "all alike: the comparison would tell nothing"
+    assert np.ptp(expected) > 0.2, "all alike: the comparison would show nothing"
     found = _outputs(converter.convert(_job(network, quantization)), IMAGES)
     np.testing.assert_allclose(found, expected, atol=tolerance)
 

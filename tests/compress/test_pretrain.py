@@ -75,7 +75,7 @@ def test_a_killed_run_goes_on_where_it_stopped(data: Dataset, tmp_path: Path, la
 
 
 def test_the_base_never_sees_the_images_by_which_candidates_are_chosen(data: Dataset, tmp_path: Path) -> None:
-    """CIFAR-10's own cycles, shortened: the weights are the same whatever stands in the validation and test images."""
+    """CIFAR-10's own cycles, shortened: the weights are the same whatever the validation and test images are."""
     shortened = tuple(replace(cycle, epochs=1, small_crop_epochs=0, batch_size=16) for cycle in CIFAR10_CYCLES)
     other = replace(data, validation=(data.validation[0][::-1], data.validation[1]), test=data.train)
     for name, images in (("one", data), ("other", other)):
@@ -117,16 +117,16 @@ def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(data: Datase
 def test_the_json_tells_how_the_saved_weights_came_about(data: Dataset, tmp_path: Path) -> None:
     cycle = TrainPlan(epochs=1, learning_rate=0.02, batch_size=16)
     result = pretrain(data, tmp_path / "new" / "base", (cycle,), seed=5)  # a folder to make, a name without .npz
-    told = json.loads((tmp_path / "new" / "base.json").read_text())
-    assert (told["data"], told["data_key"], told["seed"]) == ("noise", data.key, 5)
-    assert told["cycles"][0]["learning_rate"] == 0.02
-    assert told["history"] == [
+    record = json.loads((tmp_path / "new" / "base.json").read_text())
+    assert (record["data"], record["data_key"], record["seed"]) == ("noise", data.key, 5)
+    assert record["cycles"][0]["learning_rate"] == 0.02
+    assert record["history"] == [
         {"number": 1, "loss": result.history[0].loss, "accuracy": result.history[0].accuracy}
     ]
     network = build(SHAPE)
     network.set_weights(load_weights(tmp_path / "new" / "base"))
-    assert told["test_accuracy"] == accuracy(network, *data.test)
-    assert told["validation_accuracy"] == accuracy(network, *data.validation)
+    assert record["test_accuracy"] == accuracy(network, *data.test)
+    assert record["validation_accuracy"] == accuracy(network, *data.validation)
 
 
 @pytest.mark.parametrize("cut", ["base", "base.json"])

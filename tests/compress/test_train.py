@@ -34,7 +34,7 @@ def eager() -> Iterator[None]:
 
 
 def _numbered(count: int) -> np.ndarray:
-    """Images that tell row + 1, column + 1 and index + 1 in each pixel; padding is 0."""
+    """Images with row + 1, column + 1 and index + 1 in each pixel; padding is 0."""
     images = np.empty((count, 32, 32, 3), np.uint8)
     images[..., 0] = np.arange(1, 33)[:, None]
     images[..., 1] = np.arange(1, 33)
@@ -138,9 +138,9 @@ def _trainer(plan: TrainPlan = PLAN, **changes: Any) -> Trainer:
 
 def test_training_learns_a_separable_problem(eager: None) -> None:
     trainer = _trainer()
-    told = []
-    history = train(trainer, (IMAGES, LABELS), told.append)
-    assert told == history
+    epochs = []
+    history = train(trainer, (IMAGES, LABELS), epochs.append)
+    assert epochs == history
     assert [epoch.number for epoch in history] == [1, 2, 3, 4, 5, 6]
     assert history[-1].loss < history[0].loss / 2
     assert history[-1].accuracy > 90
@@ -231,24 +231,24 @@ def test_a_trainer_that_is_let_go_leaves_no_graph_behind(eager: None) -> None:
 def test_the_guard_is_around_each_step_and_each_batch_of_a_validation(
     monkeypatch: pytest.MonkeyPatch, eager: None
 ) -> None:
-    told: list[object] = []
+    events: list[object] = []
 
     @contextmanager
     def guard() -> Iterator[None]:
-        told.append("enter")
+        events.append("enter")
         yield
-        told.append("leave")
+        events.append("leave")
 
-    _noted_forward(monkeypatch, told.append)
+    _noted_forward(monkeypatch, events.append)
     trainer = _trainer(step_guard=guard)
     trainer.epoch(0)
-    assert told == ["enter", True, "leave"] * 4, "64 images in batches of 16"
-    told.clear()
+    assert events == ["enter", True, "leave"] * 4, "64 images in batches of 16"
+    events.clear()
     trainer.accuracy(np.concatenate([IMAGES] * 8), np.concatenate([LABELS] * 8))
-    assert told == ["enter", False, "leave"] * 3, "512 images in batches of 250"
-    told.clear()
+    assert events == ["enter", False, "leave"] * 3, "512 images in batches of 250"
+    events.clear()
     accuracy(trainer.network, IMAGES, LABELS)
-    assert told == [False], "nothing but the trainer's own work"
+    assert events == [False], "nothing but the trainer's own work"
 
 
 def test_distillation_alone_follows_the_teacher(eager: None) -> None:
