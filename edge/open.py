@@ -67,7 +67,7 @@ def open_test_bench(
     if len(urls) > 1 and meter_url != ON_DEVICE and not meter_url.startswith("estimate://"):
         raise UsageError(
             f"{meter_url} is connected to one of the {len(urls)} devices",
-            remedy=f"use {ON_DEVICE}, each board's own",
+            remedy=f"use {ON_DEVICE}, each device's own",
         )
     is_pool = len(urls) > 1
     with ExitStack() as stack:

@@ -14,7 +14,7 @@ from edge.runtime.tflite import check_header, check_images
 
 
 def read_model(path: Path) -> bytes:
-    """A .tflite or .onnx file's bytes. Raises UsageError without the file, ModelError when it is another kind."""
+    """Return a .tflite or .onnx file's bytes. Raises UsageError without the file, ModelError for another kind."""
     try:
         model = path.read_bytes()
     except OSError as error:
@@ -30,7 +30,7 @@ def read_model(path: Path) -> bytes:
 
 
 def read_images(path: Path) -> Images:
-    """The images of an .npz: x uint8 (N, 32, 32, 3); y, if there, N labels; x_train and y_train, if there, the like.
+    """Return the images of an .npz: x uint8 (N, 32, 32, 3); optional y, N labels; optional x_train and y_train.
 
     Raises UsageError for a file that cannot be read or holds something else.
     """
@@ -44,7 +44,8 @@ def read_images(path: Path) -> Images:
     training: Labelled | None = None
     if "x_train" in arrays and "y_train" in arrays:
         inputs, targets = _pair(path, arrays, "x_train", "y_train")
-        training = None if targets is None else (inputs, targets)
+        if targets is not None:
+            training = (inputs, targets)
     return Images(images, labels, training)
 
 

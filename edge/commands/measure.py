@@ -22,8 +22,8 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a user asks for; `pixels` is "auto" or one of `preprocessing.PIXELS`. Raises UsageError for other values."""
+class MeasureOptions:
+    """The options of a user; `pixels` is "auto" or one of `preprocessing.PIXELS`. Raises UsageError for others."""
 
     models: tuple[Path, ...]
     plan: str = AUTO
@@ -42,35 +42,38 @@ class Request:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures and prints. Returns 0. Raises UsageError for bad arguments and as `measure` does."""
+    """Measure and print. Return 0. Raise UsageError for bad arguments and as `measure` does."""
     arguments = vars(_build_parser().parse_args(argv))
     path = arguments.pop("images")
-    request = Request(tuple(arguments.pop("models")), **arguments)
-    print(measure(request, random_images() if path is None else read_images(path)), flush=True)
+    options = MeasureOptions(tuple(arguments.pop("models")), **arguments)
+    images = random_images() if path is None else read_images(path)
+    print(measure(options, images), flush=True)
     return 0
 
 
-def measure(request: Request, images: Images) -> str:
-    """The table, or the JSON, of the models. Raises as `edge.comparison.compare` does, and UsageError for bad input."""
-    models = [(str(path), read_model(path)) for path in request.models]
-    with open_test_bench(request.device, request.meter or ON_DEVICE) as device:
-        plan = replace(plan_for(request.plan, device.shortest_window_s), threads=request.threads)
-        pixels = None if request.pixels == AUTO else request.pixels
-        entries = compare(device, models, plan, images, request.rounds, pixels, _tell)
-    if request.as_json:
+def measure(options: MeasureOptions, images: Images) -> str:
+    """Return the table, or the JSON, of the models. Raises as `edge.comparison.compare`, UsageError for bad input."""
+    models = [(str(path), read_model(path)) for path in options.models]
+    with open_test_bench(options.device, options.meter or ON_DEVICE) as device:
+        plan = replace(plan_for(options.plan, device.shortest_window_s), threads=options.threads)
+        pixels = None
+        if options.pixels != AUTO:
+            pixels = options.pixels
+        entries = compare(device, models, plan, images, options.rounds, pixels, _log)
+    if options.as_json:
         return as_json(entries)
-    if len(models) == request.rounds == 1:
+    if len(models) == options.rounds == 1:
         return as_text(entries[0])
     return as_table(entries, shutil.get_terminal_size().columns)
 
 
 def random_images() -> Images:
-    """100 seeded random images, which have no labels: speed does not depend on what is seen."""
+    """Return 100 seeded random images without labels: speed does not depend on what is seen."""
     return Images(np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8))
 
 
-def _tell(line: str) -> None:
-    # For the one who waits, not for a script's log.
+def _log(line: str) -> None:
+    # For a person who waits, not for a script's log.
     if sys.stderr.isatty():
         print(line, file=sys.stderr)
 
@@ -78,8 +81,8 @@ def _tell(line: str) -> None:
 def _build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m edge measure",
-        description="Times each model in a process of its own and prints every figure with its definition. Several "
-        "models, or rounds, are measured in turns and laid beside each other.",
+        description="Time each model in a process of its own and print every figure with its definition. Several "
+        "models, or rounds, are measured in turns and shown beside each other.",
         epilog="example: python -m edge measure model.tflite --plan final --images test.npz --meter estimate://4.8W",
     )
     parser.add_argument("models", metavar="MODEL", type=Path, nargs="+", help=".tflite, or .onnx with thrones[onnx]")

@@ -22,26 +22,26 @@ class Device(Protocol):
 
     @property
     def measures_power(self) -> bool:
-        """Whether a meter, or an assumption in its place, gives the power. Raises UnavailableError."""
+        """True when a meter, or an assumption in its place, gives the power. Raises UnavailableError."""
         ...
 
     @property
     def shortest_window_s(self) -> float:
-        """The seconds that a plan's window must last for the meter's sake. Raises UnavailableError."""
+        """The least length of a plan's window that the meter needs, in seconds. Raises UnavailableError."""
         ...
 
     def jobs(self) -> int:
-        """How many jobs wait or run on it now, whoever asked for them. Raises UnavailableError."""
+        """Return how many jobs of all hosts wait or run on it now. Raises UnavailableError."""
         ...
 
     def environment(self) -> Environment:
-        """The machine's state now. Raises UnavailableError when it does not answer."""
+        """Return the machine's state now. Raises UnavailableError when it does not answer."""
         ...
 
     def measure(
         self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
     ) -> Measurement:
-        """Runs a .tflite's or .onnx's bytes by the plan; `pixels` is one of `edge.runtime.preprocessing.PIXELS`.
+        """Measure a .tflite's or .onnx's bytes by the plan; `pixels` is one of `edge.runtime.preprocessing.PIXELS`.
 
         Raises ModelError when the model cannot run here, InvalidMeasurementError when the figures cannot
         be trusted even on repetition, UnavailableError when device or meter fail and UsageError for other
@@ -52,19 +52,19 @@ class Device(Protocol):
     def measure_in_turns(
         self, models: Sequence[bytes], plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
     ) -> list[Measurement]:
-        """Measures several models in one process, window by window in turns: A B, B A, A B, ...
+        """Measure several models in one process, window by window in turns: A B, B A, A B, ...
 
-        What disturbs the machine hits all of them alike, so that the ratio of windows of the same number holds where
+        A disturbance of the machine hits all of them alike. So the ratio of windows of the same number holds where
         each figure alone does not. Raises as `measure` does.
         """
         ...
 
     def predict(self, model: bytes, images: NDArray[np.uint8], pixels: str = "raw") -> NDArray[np.int64]:
-        """The label of every image: int64 (N,), 0..9. Raises as `measure` does."""
+        """Return the label of every image: int64 (N,), 0..9. Raises as `measure` does."""
         ...
 
     def close(self) -> None:
-        """Lets go of the machine; a second call does nothing. Raises nothing."""
+        """Release the machine; a second call does nothing. Raises nothing."""
         ...
 
     def __enter__(self) -> "Self": ...

@@ -1,7 +1,7 @@
-"""A board that nobody has to own, to try workers, storages and pools with: `fake://NAME?seconds=20&slower=1.02`.
+"""A fake device, to try workers, storages and pools without hardware: `fake://NAME?seconds=20&slower=1.02`.
 
-Its labels are real. Its figures are made up from the model's size; it is busy for as long as it is told to be, for one
-process of this host at a time, and says what it is in every environment.
+Its labels are real, its figures are made up from the model's size. It is busy for the given seconds, for one
+process of this host at a time, and every environment says that it is fake.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ POWER_W = 5.0
 
 @dataclass(frozen=True)
 class Traits:
-    """What a URL may say of a fake board: it is busy for `seconds` a measurement, and `slower` times as slow."""
+    """The options in a URL: busy for `seconds` a measurement, and `slower` times as slow."""
 
     seconds: float = 0.0
     slower: float = 1.0
@@ -59,10 +59,10 @@ class Traits:
 
 
 class FakeDevice:
-    """See the top. `meter`: one that assumes the power, else POWER_W is assumed; it stays the caller's.
+    """See the top. `meter` assumes the power and is the caller's; without it POWER_W is assumed.
 
-    Models are checked in this process (`tflite.check_model`), so that a measurement takes no longer than it
-    is told to. Raises UsageError for a bad URL and for a meter that measures: there is nothing to measure here.
+    Models are checked in this process (`tflite.check_model`), so that a measurement takes no longer than
+    requested. Raises UsageError for a bad URL and for a meter that measures: there is nothing to measure here.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class FakeDevice:
             return interpreter.predict(model, images, pixels=pixels)
 
     def close(self) -> None:
-        """Nothing is held between two calls."""
+        """Do nothing: nothing is held between two calls."""
 
     def __enter__(self) -> "Self":
         return self
@@ -170,7 +170,7 @@ class FakeDevice:
 
 
 def parse_fake(url: str) -> tuple[str, Traits]:
-    """The name and the traits in a URL. Raises UsageError for an unknown parameter and for a bad value."""
+    """Return the name and the traits in a URL. Raises UsageError for an unknown parameter and for a bad value."""
     place, _, query = url.partition("?")
     name = place.removeprefix("fake://")
     if not re.fullmatch(r"[\w.-]+", name, flags=re.ASCII):
@@ -214,7 +214,7 @@ def _make_environment(name: str, traits: Traits) -> Environment:
 
 
 def _make_up_windows(plan: MeasurePlan, images: int, start_s: float, latency_ms: float) -> tuple[Window, ...]:
-    """Windows as the plan wants them, all alike, one after the other from `start_s` on."""
+    """Return windows as the plan requires, all alike, one after the other from `start_s` on."""
     image_s = latency_ms * IMAGE_SHARE / 1e3
     in_window = math.ceil(plan.window_s / image_s) + 1  # one more, since differences of large numbers are rounded
     length_s = in_window * image_s

@@ -1,10 +1,8 @@
-"""Body of the fresh process that runs a job's models; `edge.devices.local` starts it.
+"""Body of the fresh process that runs a job's models; `edge.devices.child_process` starts it.
 
-The command is `python -m edge.devices.measuring_child JOBFOLDER`.
-
-The folder holds job.json, model-0.tflite (and more) and images.npy; what is left there is `started` (the runtime is
-loaded, from here on a crash is the model's), then result.json and, for a prediction, labels.npy. Linux only:
-memory is read from /proc.
+The command is `python -m edge.devices.measuring_child JOBFOLDER`. The folder holds job.json, model-0.tflite
+(and more) and images.npy. The process leaves `started` there (the runtime is loaded; a crash from here on is
+the model's fault), then result.json and, for a prediction, labels.npy. Linux only: memory is read from /proc.
 """
 
 import ctypes
@@ -37,12 +35,12 @@ _NO_MEMORY = ("std::bad_alloc", "bad allocation", "Failed to allocate memory")
 
 
 def model_name(number: int) -> str:
-    """The name of a job's model in its folder; a job has one, or several that are measured in turns."""
+    """Return the name of a job's model in its folder; a job has one, or several that are measured in turns."""
     return f"model-{number}.tflite"
 
 
 def main(folder: Path) -> None:
-    """Does the folder's job and leaves the result, or the error (`edge.records.error_to_dict`), in result.json."""
+    """Do the folder's job and leave the result, or the error (`edge.records.error_to_dict`), in result.json."""
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     _die_with_parent(job["parent_pid"])
     try:
@@ -67,7 +65,7 @@ def _do(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     (folder / STARTED).touch()
     _limit_memory()
     images: NDArray[np.uint8] = np.load(folder / IMAGES, mmap_mode="r")
-    pixels = job.get("pixels", "raw")
+    pixels = job["pixels"]
     if job["task"] == "predict":
         np.save(folder / LABELS, predict(models[0].read_bytes(), images, pixels=pixels))
         return {}
@@ -147,8 +145,7 @@ def _explain_failure(error: BaseException) -> ModelError:
 
 
 def _die_with_parent(parent_pid: int) -> None:
-    # The kernel's word works even while native code holds the interpreter lock; a thread watching a pipe
-    # would not.
+    # The kernel's signal works also while native code holds the interpreter lock; a thread watching a pipe would not.
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent_pid:
@@ -156,7 +153,7 @@ def _die_with_parent(parent_pid: int) -> None:
 
 
 def _limit_memory() -> None:
-    """So that a model which eats up the memory ends this process, not the agent or the session beside it."""
+    """Limit the memory, so that a model that needs too much ends this process, not the agent or another program."""
     free_mb = _memory_mb("MemAvailable", Path("/proc/meminfo"))
     limit = round((_memory_mb("VmData") + _MEMORY_SHARE * free_mb) * 1e6)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -178,8 +175,7 @@ def _explain_memory() -> ModelError:
 
 
 def _reset_peak() -> None:
-    # What the imports needed for a moment is not the model's peak. Some kernels and containers refuse: then
-    # it stays in.
+    # The imports' own peak is not the model's. Some kernels and containers refuse: then it is included.
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

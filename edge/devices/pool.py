@@ -1,4 +1,4 @@
-"""Several boards of one kind as one device: a measurement goes to the one that is free, a sick board rests."""
+"""Several devices of one kind as one: a measurement goes to a free one, and one that failed is left out for a while."""
 
 import math
 import time
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
     from edge.devices.device import Device
 
-FIRST_REST_S, LONGEST_REST_S = 60.0, 900.0
-MOST_INVALID = 2
-"""So many measurements in a row that cannot be believed are the board's fault."""
+MIN_REST_S, MAX_REST_S = 60.0, 900.0
+MAX_INVALID = 2
+"""As many measurements in a row that cannot be trusted are the device's fault."""
 CLOCK_TOLERANCE = 0.02
 STEADY_GOVERNORS = ("performance", "userspace")
-"""With another one the clock follows the load, and says only which board was busy just now."""
+"""With another one the clock follows the load, and shows only which device was busy just now."""
 _T = TypeVar("_T")
 
 
 @dataclass(eq=False)
-class Board:
-    """One device of a pool; `reason` tells why it is out until `back_s`, and is empty while it is in."""
+class Member:
+    """One device of a pool; `reason` says why it is out until `back_s`, and is empty while it is in use."""
 
     device: "Device"
     reason: str = ""
@@ -43,10 +43,10 @@ class Board:
 
 
 class Pool:
-    """The boards behind one `Device`, for one caller at a time, who may share the boards with other processes.
+    """Several devices behind one `Device`, for one caller at a time; other processes may use the devices, too.
 
-    `devices` are opened by the `with`, and closed. A board that fails is out for a minute, then two, up to a quarter
-    of an hour; its job goes to the next one. `on_status` hears of that, and of waiting.
+    The `with` opens and closes them. A device that fails is out for a minute, then two, up to a quarter of an
+    hour; its job goes to the next one. `on_status` hears of that, and of waiting.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = ", ".join(device.url for device in devices)
-        self._boards = [Board(device) for device in devices]
+        self._members = [Member(device) for device in devices]
         self._on_status = on_status
         self._clock = clock
         self._first: tuple[Device, Environment] | None = None  # what the others are compared with
 
     def __enter__(self) -> "Self":
         try:
-            for board in self._boards:
-                self._admit(board)
+            for member in self._members:
+                self._admit(member)
             self._usable()
         except BaseException:
             self.close()
@@ -78,8 +78,8 @@ class Pool:
 
     def close(self) -> None:
         """See `edge.devices.device.Device.close`."""
-        for board in self._boards:
-            board.device.close()
+        for member in self._members:
+            member.device.close()
 
     @property
     def measures_power(self) -> bool:
@@ -89,31 +89,31 @@ class Pool:
     @property
     def shortest_window_s(self) -> float:
         """See `edge.devices.device.Device.shortest_window_s`."""
-        return max(board.device.shortest_window_s for board in self._boards)
+        return max(member.device.shortest_window_s for member in self._members)
 
     def jobs(self) -> int:
-        """See `edge.devices.device.Device.jobs`; those on the board with the fewest."""
+        """See `edge.devices.device.Device.jobs`; those on the device with the fewest."""
         return self._choose([])[0]
 
     def environment(self) -> Environment:
-        """See `edge.devices.device.Device.environment`; that of the first board in use."""
-        for board in self._usable():
+        """See `edge.devices.device.Device.environment`; that of the first device in use."""
+        for member in self._usable():
             try:
-                return board.device.environment()
+                return member.device.environment()
             except UnavailableError as error:
-                self._take_out(board, error)
+                self._take_out(member, error)
         raise self._none_left()
 
     def measure(
         self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
     ) -> Measurement:
-        """See `edge.devices.device.Device.measure`; the measurement's `device` is the board's URL."""
+        """See `edge.devices.device.Device.measure`; the measurement's `device` is the URL of the one that measured."""
         return self._run(lambda device: device.measure(model, plan, images, pixels))
 
     def measure_in_turns(
         self, models: Sequence[bytes], plan: MeasurePlan, images: NDArray[np.uint8], pixels: str = "raw"
     ) -> list[Measurement]:
-        """See `edge.devices.device.Device.measure_in_turns`; all of them on the same board."""
+        """See `edge.devices.device.Device.measure_in_turns`; all of them on the same device."""
         return self._run(lambda device: device.measure_in_turns(models, plan, images, pixels))
 
     def predict(self, model: bytes, images: NDArray[np.uint8], pixels: str = "raw") -> NDArray[np.int64]:
@@ -121,11 +121,11 @@ class Pool:
         return self._run(lambda device: device.predict(model, images, pixels))
 
     def measure_on_each(self, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8]) -> list[Measurement]:
-        """One measurement of every board that is in use. Raises as `measure` does."""
+        """Return one measurement of every device in use. Raises as `measure` does."""
         found = []
-        for board in self._usable():
+        for member in self._usable():
             try:
-                found.append(self._on(board, lambda device: device.measure(model, plan, images)))
+                found.append(self._on(member, lambda device: device.measure(model, plan, images)))
             except UnavailableError:
                 continue  # it is out now
         if not found:
@@ -133,96 +133,96 @@ class Pool:
         return found
 
     def _run(self, job: "Callable[[Device], _T]") -> _T:
-        """The job on the least busy board; each board that is not there for it is tried once."""
-        tried: list[Board] = []
+        """Run the job on the least busy device; one that fails is tried once."""
+        tried: list[Member] = []
         while True:
-            jobs, board = self._choose(tried)
+            jobs, member = self._choose(tried)
             if jobs:
-                self._report(DevicePhase.WAITING, f"waiting for a board: {jobs} before it on {board.device.url}")
+                self._report(DevicePhase.WAITING, f"waiting for a device: {jobs} before it on {member.device.url}")
             try:
-                return self._on(board, job)
+                return self._on(member, job)
             except UnavailableError:
-                tried.append(board)
+                tried.append(member)
 
-    def _choose(self, tried: list[Board]) -> tuple[int, Board]:
-        """How many jobs the least busy board has, and that board: of several the one that has rested longest."""
+    def _choose(self, tried: list[Member]) -> tuple[int, Member]:
+        """Return the least busy member and its number of jobs; of several the one that has rested longest."""
         found = []
-        for board in self._usable(tried):
+        for member in self._usable(tried):
             try:
-                found.append((board.device.jobs(), board.worked_until_s, board))
+                found.append((member.device.jobs(), member.worked_until_s, member))
             except UnavailableError as error:
-                self._take_out(board, error)
+                self._take_out(member, error)
         if not found:
             raise self._none_left()
-        jobs, _, board = min(found, key=lambda each: each[:2])
-        return jobs, board
+        jobs, _, member = min(found, key=lambda each: each[:2])
+        return jobs, member
 
-    def _usable(self, tried: Sequence[Board] = ()) -> list[Board]:
-        """The boards in use, with those that have rested; with none in use, with all that answer again."""
-        none = all(board.reason for board in self._boards)
-        for board in self._boards:
-            if board.reason and board not in tried and (none or self._clock() >= board.back_s):
-                self._admit_again(board)
-        found = [board for board in self._boards if not board.reason]
+    def _usable(self, tried: Sequence[Member] = ()) -> list[Member]:
+        """Return the members in use, with those whose rest is over; with none in use, with all that answer again."""
+        none = all(member.reason for member in self._members)
+        for member in self._members:
+            if member.reason and member not in tried and (none or self._clock() >= member.back_s):
+                self._admit_again(member)
+        found = [member for member in self._members if not member.reason]
         if not found:
             raise self._none_left()
         return found
 
     def _none_left(self) -> UnavailableError:
-        reasons = "; ".join(f"{board.device.url}: {board.reason}" for board in self._boards)
-        return UnavailableError(f"no board left: {reasons}")
+        reasons = "; ".join(f"{member.device.url}: {member.reason}" for member in self._members)
+        return UnavailableError(f"no device left: {reasons}")
 
-    def _admit(self, board: Board) -> None:
-        """Open a board, and take it into use if it answers. Raises UsageError for one of another kind."""
+    def _admit(self, member: Member) -> None:
+        """Open a device, and use it if it answers. Raises UsageError for one of another kind."""
         try:
-            board.device.__enter__()
-            environment = board.device.environment()
+            member.device.__enter__()
+            environment = member.device.environment()
         except UnavailableError as error:
-            self._take_out(board, error)
+            self._take_out(member, error)
             return
         if self._first is None:
-            self._first = board.device, environment
-        check_same_kind(*self._first, board.device, environment)
-        board.reason = ""
+            self._first = member.device, environment
+        check_same_kind(*self._first, member.device, environment)
+        member.reason = ""
 
-    def _admit_again(self, board: Board) -> None:
+    def _admit_again(self, member: Member) -> None:
         try:
-            self._admit(board)
-        except UsageError as error:  # it has changed, as a governor does when a board restarts
-            self._take_out(board, error)
-        if not board.reason:
-            self._report(DevicePhase.POOL_CHANGED, f"{board.device.url} is back")
+            self._admit(member)
+        except UsageError as error:  # it has changed, as a governor does when a device restarts
+            self._take_out(member, error)
+        if not member.reason:
+            self._report(DevicePhase.POOL_CHANGED, f"{member.device.url} is back")
 
-    def _on(self, board: Board, job: "Callable[[Device], _T]") -> _T:
-        """The job on this board, which is taken out where it fails through its fault. Raises what the job does."""
+    def _on(self, member: Member, job: "Callable[[Device], _T]") -> _T:
+        """Run the job on this device, which is taken out where the failure is its fault. Raises what the job does."""
         try:
-            result = job(board.device)
+            result = job(member.device)
         except UnavailableError as error:
-            self._take_out(board, error)
+            self._take_out(member, error)
             raise
         except InvalidMeasurementError as error:
-            board.invalid += 1
-            if board.invalid == MOST_INVALID:
-                self._take_out(board, error)
-            raise with_prefix(board.device.url, error) from error
+            member.invalid += 1
+            if member.invalid == MAX_INVALID:
+                self._take_out(member, error)
+            raise with_prefix(member.device.url, error) from error
         finally:
-            board.worked_until_s = self._clock()
-        board.outages = board.invalid = 0
+            member.worked_until_s = self._clock()
+        member.outages = member.invalid = 0
         return result
 
-    def _take_out(self, board: Board, error: Exception) -> None:
-        rest_s = min(FIRST_REST_S * 2**board.outages, LONGEST_REST_S)
-        board.outages += 1
-        board.reason, board.back_s, board.invalid = str(error), self._clock() + rest_s, 0
-        board.device.close()
-        self._report(DevicePhase.POOL_CHANGED, f"{board.device.url} is left out for {rest_s:.0f} s: {error}")
+    def _take_out(self, member: Member, error: Exception) -> None:
+        rest_s = min(MIN_REST_S * 2**member.outages, MAX_REST_S)
+        member.outages += 1
+        member.reason, member.back_s, member.invalid = str(error), self._clock() + rest_s, 0
+        member.device.close()
+        self._report(DevicePhase.POOL_CHANGED, f"{member.device.url} is left out for {rest_s:.0f} s: {error}")
 
     def _report(self, phase: DevicePhase, text: str) -> None:
         self._on_status(DeviceStatus(phase, text))
 
 
 def check_same_kind(device: "Device", environment: Environment, other: "Device", others: Environment) -> None:
-    """Raises UsageError unless measurements of both devices may stand side by side."""
+    """Raise UsageError unless measurements of both devices may be compared."""
     pairs: list[tuple[str, object, object]] = [
         (name, getattr(environment, name), getattr(others, name)) for name in KIND
     ]
@@ -234,18 +234,18 @@ def check_same_kind(device: "Device", environment: Environment, other: "Device",
     for name, expected, found in pairs:
         if found != expected:
             raise UsageError(
-                f"{other.url} is a board of another kind: {name} {found!r}, {device.url} has "
+                f"{other.url} is a device of another kind: {name} {found!r}, {device.url} has "
                 f"{expected!r}; measurements of different kinds must not be mixed",
-                remedy="set it the same, or leave the board out",
+                remedy="set it the same, or leave the device out",
             )
 
 
 def calibrate(
     pool: Pool, model: bytes, plan: MeasurePlan, images: NDArray[np.uint8], limit: float = 0.05
 ) -> dict[str, float]:
-    """The latency in ms of a reference model on every board in use, by URL.
+    """Return the latency in ms of a reference model on every device in use, by URL.
 
-    Raises UsageError where the slowest board takes more than `limit` longer than the fastest, or where power is
+    Raises UsageError where the slowest device takes more than `limit` longer than the fastest, or where power is
     measured on one and assumed on another, and as `Pool.measure` does.
     """
     found = pool.measure_on_each(model, plan, images)

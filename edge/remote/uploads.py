@@ -1,4 +1,4 @@
-"""Uploads on the device: files named by their sha256, in pieces, within limits, the oldest unused going first."""
+"""Uploads on the device: files named by their sha256, in pieces, within limits; the oldest unused is removed first."""
 
 import hashlib
 import os
@@ -10,14 +10,14 @@ from threading import Lock
 from edge.errors import UnavailableError, UsageError
 
 MAX_FILE_BYTES = 128_000_000
-"""Four times the 10,000 test images as an .npy, which are the largest thing that is ever sent."""
+"""Four times the 10,000 test images as an .npy, the largest thing that is ever sent."""
 MAX_STORE_BYTES = 512_000_000
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Store:
-    """Files in `folder`, which is made on the first upload; nothing outside it is ever touched. Safe in threads."""
+    """Files in `folder`, which is made on the first upload. Nothing outside it is ever touched. Safe in threads."""
 
     folder: Path
     max_file_bytes: int = MAX_FILE_BYTES
@@ -25,7 +25,7 @@ class Store:
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def path(self, sha256: str) -> Path:
-        """Where this file stands; it counts as used now. Raises UsageError when it is not there."""
+        """Return the path of this file, which counts as used now. Raises UsageError when it is not there."""
         path = self._name(sha256)
         try:
             os.utime(path)
@@ -37,16 +37,16 @@ class Store:
         return path
 
     def received(self, sha256: str, total: int) -> int:
-        """How many bytes of this file of `total` bytes have come so far: all of them, the first few, or 0."""
+        """Return how many bytes of this file of `total` bytes have come so far: all of them, the first few, or 0."""
         with self._lock:
             return self._received(self._name(sha256), total)
 
     def append(self, sha256: str, offset: int, total: int, piece: bytes) -> int:
-        """Add a piece that begins at `offset` of a file of `total` bytes; how many bytes have come so far.
+        """Add a piece at `offset` of a file of `total` bytes; return how many bytes have come so far.
 
-        A piece that does not begin where the last one ended changes nothing: the answer says where to go on.
-        Raises UsageError for a size over the limit or another content than the name says, UnavailableError when
-        the disk is full.
+        A piece that does not begin where the last one ended changes nothing: the answer says where to continue.
+        Raises UsageError for a size over the limit or for content that the sha256 does not match,
+        UnavailableError when the disk is full.
         """
         path = self._name(sha256)
         if not 0 < total <= self.max_file_bytes or offset < 0 or offset + len(piece) > total:

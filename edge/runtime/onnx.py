@@ -1,4 +1,4 @@
-"""Other people's models: everything that touches ONNX Runtime, an optional extra, imported inside the functions.
+"""ONNX models: everything that uses ONNX Runtime, an optional extra, imported inside the functions.
 
 Input and output are bound once, as a TFLite interpreter holds its tensors: `invoke` is
 InferenceSession.run_with_iobinding() and copies neither.
@@ -26,10 +26,11 @@ _INPUTS = ("tensor(float)", "tensor(uint8)")
 # Of onnx.proto's ModelProto: the first field that every exporter writes, and the one without which there is no net.
 _IR_VERSION, _GRAPH = 1, 7
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED_BYTES = {_FIXED32: 4, _FIXED64: 8}
 
 
 def import_onnxruntime() -> Any:
-    """The module onnxruntime. Raises ModelError where it is not installed: only such models need it."""
+    """Return the module onnxruntime. Raises ModelError where it is not installed: only such models need it."""
     # Its official builds report to their makers from a thread of their own, which is no part of a measurement.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -43,12 +44,12 @@ def import_onnxruntime() -> Any:
 
 
 def begins_like_onnx(model: bytes) -> bool:
-    """Whether the first byte is that of an ONNX file: the tag of its version."""
+    """Return whether the first byte is that of an ONNX file: the tag of its version."""
     return model[:1] == bytes([_IR_VERSION << 3 | _VARINT])
 
 
 def check_fields(model: bytes) -> None:
-    """The cheap check, safe in any process: the outermost fields fill the file. Raises ModelError."""
+    """Check, safe in any process, that the outermost fields fill the file. Raises ModelError."""
     try:
         fields = set(_fields(model))
     except IndexError as error:
@@ -64,7 +65,7 @@ def check_fields(model: bytes) -> None:
 
 
 def open_onnx(model: bytes, threads: int) -> Runner:
-    """An ONNX model with its one input, 32 x 32 RGB in either order, and its one output (1, 10), both bound.
+    """Load an ONNX model with its one input, 32 x 32 RGB in either order, and its one output (1, 10), both bound.
 
     A free batch size is taken as 1. Raises ModelError for a model that cannot be loaded or has other shapes, and
     where ONNX Runtime is not installed.
@@ -128,9 +129,10 @@ def _only(kind: str, tensors: list[Any]) -> Any:
 
 
 def _one_image(shape: list[Any]) -> tuple[Any, ...]:
-    """The shape for one image; the name of a free batch size, or None, stands first where it is free."""
-    free = bool(shape) and not isinstance(shape[0], int)
-    return (1, *shape[1:]) if free else tuple(shape)
+    """Return the shape for one image: a free batch size, which has a name or None first, becomes 1."""
+    if shape and not isinstance(shape[0], int):
+        return (1, *shape[1:])
+    return tuple(shape)
 
 
 def _errors(runtime: Any) -> tuple[type[Exception], ...]:
@@ -145,7 +147,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fields(model: bytes) -> Iterator[int]:
-    """The numbers of a protobuf message's fields. Raises IndexError where they do not end with the bytes."""
+    """Yield the numbers of a protobuf message's fields. Raises IndexError where they do not end with the bytes."""
     position = 0
     while position < len(model):
         tag, position = _varint(model, position)
@@ -155,8 +157,8 @@ def _fields(model: bytes) -> Iterator[int]:
         elif kind == _BYTES:
             length, position = _varint(model, position)
             position += length
-        elif kind in (_FIXED32, _FIXED64):
-            position += 4 if kind == _FIXED32 else 8
+        elif kind in _FIXED_BYTES:
+            position += _FIXED_BYTES[kind]
         else:
             raise IndexError(f"no field can be of kind {kind}")
         yield tag >> 3
@@ -165,7 +167,7 @@ def _fields(model: bytes) -> Iterator[int]:
 
 
 def _varint(model: bytes, position: int) -> tuple[int, int]:
-    """The number that begins at `position`, seven bits a byte, and the position behind it."""
+    """Return the number that begins at `position`, seven bits a byte, and the position after it."""
     value = shift = 0
     while True:
         byte = model[position]

@@ -1,4 +1,4 @@
-"""What a model gets for an image: which numbers stand for the pixels, and in which order they lie."""
+"""Encode an image for a model: the numbers for its pixels, and their order."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ _IMAGES_AT_ONCE = 256
 
 
 def check_pixels(pixels: str) -> None:
-    """Raises UsageError unless `pixels` is one of PIXELS."""
+    """Raise UsageError unless `pixels` is one of PIXELS."""
     if pixels not in PIXELS:
         raise UsageError(f"no pixels {pixels!r}", remedy=f"there are: {', '.join(PIXELS)}")
 
 
 def find_layout(shape: tuple[object, ...]) -> str:
-    """Which of LAYOUTS a model's input has. Raises ModelError for another shape."""
+    """Return which of LAYOUTS a model's input has. Raises ModelError for another shape."""
     for layout, expected in LAYOUTS.items():
         if shape == expected:
             return layout
@@ -36,12 +36,12 @@ def find_layout(shape: tuple[object, ...]) -> str:
 
 
 def show(shape: tuple[object, ...]) -> str:
-    """A shape as text; the name of a free dimension stands without quotes."""
+    """Return a shape as text; the name of a free dimension is without quotes."""
     return f"({', '.join(map(str, shape))})"
 
 
 def pixel_values(pixels: str) -> NDArray[np.float64]:
-    """What stands for the pixel values 0..255 in red, green and blue: (256, 3). Raises UsageError as check_pixels."""
+    """Return the numbers for the pixel values 0..255 in red, green and blue: (256, 3). Raises as check_pixels."""
     check_pixels(pixels)
     values = np.arange(256.0)[:, None].repeat(3, axis=1)
     if pixels == "raw":
@@ -49,11 +49,13 @@ def pixel_values(pixels: str) -> NDArray[np.float64]:
     if pixels == "half":
         return values / 127.5 - 1
     values /= 255
-    return (values - _MEAN) / _DEVIATION if pixels == "cifar10" else values
+    if pixels == "cifar10":
+        values = (values - _MEAN) / _DEVIATION
+    return values
 
 
 def encode(images: NDArray[np.uint8], values: NDArray[Any], layout: str) -> NDArray[Any]:
-    """Every image with its pixels replaced by `values` (256, 3), in a layout of LAYOUTS and the values' dtype.
+    """Return every image with its pixels replaced by `values` (256, 3), in one of LAYOUTS and the values' dtype.
 
     images: uint8 (N, 32, 32, 3), 0..255, not normalised. Returns (N, 32, 32, 3) or (N, 3, 32, 32).
     """
@@ -61,5 +63,7 @@ def encode(images: NDArray[np.uint8], values: NDArray[Any], layout: str) -> NDAr
     # A few at a time: numpy makes eight bytes of every index, which for 10,000 images would be 245 MB.
     for start in range(0, len(images), _IMAGES_AT_ONCE):
         part = values[images[start : start + _IMAGES_AT_ONCE], np.arange(3)]
-        encoded[start : start + len(part)] = part if layout == "NHWC" else part.transpose(0, 3, 1, 2)
+        if layout == "NCHW":
+            part = part.transpose(0, 3, 1, 2)
+        encoded[start : start + len(part)] = part
     return encoded

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Runner:
-    """Callables instead of methods, so that no call of ours lies between the clock and the runtime's own `invoke`.
+    """Callables instead of methods, so that no call of ours is between the clock and the runtime's own `invoke`.
 
     `encode` takes uint8 images (N, 32, 32, 3) and one of `preprocessing.PIXELS` and returns frames: slices of length 1
     of what it returns. It raises ModelError where the model cannot take such pixels. `set_input` copies a frame

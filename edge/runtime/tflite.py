@@ -1,10 +1,8 @@
-"""Everything that touches the TFLite interpreter: check, open, encode, predict, read the operators.
+"""Everything that uses the TFLite interpreter: check, open, encode, predict, read the operators.
 
-ONNX models come in here as well and are passed on to `onnx`; what `open_runner` returns is the same for both.
-
-ai_edge_litert is imported inside the functions: it takes 0.2 s, and most of `edge` does without it. A damaged
-model can crash or stall the interpreter, so models from elsewhere belong into the child process
-(`edge.devices.local`), not in here.
+ONNX models are passed on to `onnx`; `open_runner` returns the same for both. ai_edge_litert is imported
+inside the functions: it takes 0.2 s, and most of `edge` does without it. A damaged model can crash or hang
+the interpreter, so models from elsewhere run in a child process (`edge.devices.local`).
 """
 
 from collections import Counter
@@ -40,7 +38,7 @@ class Operator:
 
 
 def import_runtime() -> Any:
-    """The module ai_edge_litert.interpreter. Raises UnavailableError where it is not installed."""
+    """Return the module ai_edge_litert.interpreter. Raises UnavailableError where it is not installed."""
     try:
         from ai_edge_litert import interpreter
     except ImportError as error:
@@ -62,7 +60,7 @@ def runtime_name() -> str:
 
 
 def load_runtime(head: bytes) -> None:
-    """Imports what runs a model that begins with these bytes, 8 at least.
+    """Import what runs a model that begins with these bytes, 8 at least.
 
     Raises UnavailableError without ai-edge-litert and ModelError without ONNX Runtime for an ONNX model.
     """
@@ -73,7 +71,7 @@ def load_runtime(head: bytes) -> None:
 
 
 def check_header(model: bytes) -> None:
-    """The cheap check, safe in any process. Raises ModelError for what is neither like TFLite nor like ONNX."""
+    """Check the first bytes, safe in any process. Raises ModelError for what is neither like TFLite nor like ONNX."""
     if len(model) < _MIN_BYTES:
         raise ModelError(
             f"model has {len(model)} bytes; a TFLite file has at least {_MIN_BYTES}",
@@ -90,7 +88,7 @@ def check_header(model: bytes) -> None:
 
 
 def check_model(model: bytes) -> None:
-    """The whole check: header, parse, shapes. A damaged model may crash this process (see the top).
+    """Check header, graph and shapes. A damaged model may crash this process (see the top).
 
     Raises ModelError for a model that this task cannot use and UnavailableError without a runtime.
     """
@@ -98,7 +96,7 @@ def check_model(model: bytes) -> None:
 
 
 def open_runner(model: bytes, threads: int) -> Runner:
-    """The model, TFLite or ONNX, loaded and ready for one image after the other.
+    """Load a model, TFLite or ONNX, ready for one image after the other.
 
     Raises as `open_interpreter` does, and ModelError for an ONNX model where ONNX Runtime is not installed.
     """
@@ -120,7 +118,7 @@ def open_runner(model: bytes, threads: int) -> Runner:
 
 
 def open_interpreter(model: bytes, threads: int) -> Any:
-    """A TFLite interpreter, its tensors allocated, with one input, 32 x 32 RGB, and one output (1, 10).
+    """Return a TFLite interpreter, its tensors allocated, with one input, 32 x 32 RGB, and one output (1, 10).
 
     Raises ModelError for a model that cannot be parsed or has other shapes and UnavailableError without
     a runtime.
@@ -135,7 +133,7 @@ def open_interpreter(model: bytes, threads: int) -> Any:
 
 
 def check_images(images: NDArray[np.uint8]) -> None:
-    """Raises UsageError unless `images` is uint8 (N, 32, 32, 3) with N >= 1."""
+    """Raise UsageError unless `images` is uint8 (N, 32, 32, 3) with N >= 1."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != INPUT_SHAPE[1:] or len(images) < 1:
         raise UsageError(
             f"images are {images.dtype} {images.shape}; uint8 (N, 32, 32, 3) with N >= 1 is needed"
@@ -145,7 +143,7 @@ def check_images(images: NDArray[np.uint8]) -> None:
 def encode_images(
     images: NDArray[np.uint8], input_details: Mapping[str, Any], pixels: str = "raw"
 ) -> NDArray[Any]:
-    """The images as a TFLite model's input takes them, done once and before any timing.
+    """Return the images as a TFLite model's input takes them, done once and before any timing.
 
     images: uint8 (N, 32, 32, 3), 0..255, not normalised. Returns them in the input's order and dtype: the numbers
     that `pixels`, one of `preprocessing.PIXELS`, has for 0..255 as floats; round(number / scale) + zero point, clipped
@@ -177,7 +175,7 @@ def encode_images(
 def predict(
     model: bytes, images: NDArray[np.uint8], threads: int = 1, pixels: str = "raw"
 ) -> NDArray[np.int64]:
-    """The label of every image: int64 (N,), 0..9; the lower label where two outputs are equal.
+    """Return the label of every image: int64 (N,), 0..9; the lower label where two outputs are equal.
 
     images: uint8 (N, 32, 32, 3), 0..255. One image at a time, as it is timed and deployed: batches of 50
     would save a quarter of the time on the largest net and nothing on small ones, and need a graph that can
@@ -198,7 +196,7 @@ def predict(
 
 
 def read_operators(model: bytes) -> list[Operator]:
-    """The operators of the main graph in order, as converted: before a delegate replaces them.
+    """Return the operators of the main graph in order, as converted: before a delegate replaces them.
 
     Raises ModelError for a model that cannot be parsed and UnavailableError without a runtime.
     """
@@ -216,26 +214,32 @@ def read_operators(model: bytes) -> list[Operator]:
 
 
 def operators(model: bytes) -> dict[str, int]:
-    """How often each operator stands in the main graph. Raises as `read_operators` does."""
+    """Return how often each operator is in the main graph. Raises as `read_operators` does."""
     return dict(sorted(Counter(operator.name for operator in read_operators(model)).items()))
 
 
 def applied_delegate(interpreter: Any) -> str | None:
-    """ "XNNPACK" when the runtime has handed operators over to it, None when it runs them all itself."""
-    return "XNNPACK" if any(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details()) else None
+    """Return "XNNPACK" when the runtime has given operators to it, None when it runs them all itself."""
+    if any(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details()):
+        return "XNNPACK"
+    return None
 
 
 def _load(model: bytes, threads: int, delegate: bool = True) -> Any:
     runtime = import_runtime()
     types = runtime.OpResolverType
-    resolver = types.AUTO if delegate else types.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    resolver = types.AUTO
+    if not delegate:
+        resolver = types.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
         interpreter = runtime.Interpreter(
             model_content=model, num_threads=threads, experimental_op_resolver_type=resolver
         )
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        reason = one_line(error) if str(error) else "no reason given: do its tensors fit into the memory?"
+        reason = "no reason given: do its tensors fit into the memory?"
+        if str(error):
+            reason = one_line(error)
         raise ModelError(
             f"model of {len(model)} bytes cannot be loaded ({reason})",
             remedy="convert it anew",

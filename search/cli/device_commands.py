@@ -47,12 +47,12 @@ def measure(
 
     Several models are measured in turns and compared, with ratios to the first.
     """
-    from edge.commands.measure import Request, random_images
+    from edge.commands.measure import MeasureOptions, random_images
     from edge.commands.measure import measure as measure_models
     from edge.comparison import Images
     from search.candidate.resolve_dataset import find
 
-    request = Request(
+    request = MeasureOptions(
         tuple(models), plan, threads, device or DEFAULT_DEVICE, meter or DEFAULT_METER, rounds, pixels, as_json
     )
     images = random_images()

@@ -13,7 +13,7 @@ from contracts import QUICK, make_images
 from models import float_model
 from onnx_models import grey_images, onnx_model
 
-from edge.commands.measure import Request, measure
+from edge.commands.measure import MeasureOptions, measure
 from edge.commands.measure_table import as_json, as_table, as_text
 from edge.comparison import Entry, Images, compare
 from edge.devices import local
@@ -244,7 +244,7 @@ def test_a_model_measured_once_is_printed_as_ever(tmp_path: Path, monkeypatch):
     path.write_bytes(float_model())
     monkeypatch.setattr("edge.commands.measure.open_test_bench", lambda device, meter: nullcontext(Turns()))
     monkeypatch.setattr("edge.commands.measure.plan_for", lambda name, least: QUICK)
-    text = measure(Request((path,)), Images(make_images(2)))
+    text = measure(MeasureOptions((path,)), Images(make_images(2)))
     assert text.startswith("model    ")
     assert "pixels" not in text
     assert all(sentence in text for sentence in DEFINITIONS.values())

@@ -54,7 +54,7 @@ def test_of_busy_boards_the_shortest_queue_is_waited_in():
             assert measured_on(boards) == ["fake://two"]
         one.pop_all()
     waiter.join()
-    assert told == ["waiting for a board: 1 before it on fake://two"]
+    assert told == ["waiting for a device: 1 before it on fake://two"]
 
 
 def test_a_board_that_is_gone_costs_no_measurement_and_comes_back():
@@ -124,6 +124,6 @@ def test_with_no_board_left_each_is_named_and_the_next_call_tries_them_again():
     with Pool(devices, clock=Clock()) as boards:
         with pytest.raises(UnavailableError) as caught:
             measured_on(boards)
-        assert str(caught.value) == "no board left: fake://one: no route to host; fake://two: the disk is full"
+        assert str(caught.value) == "no device left: fake://one: no route to host; fake://two: the disk is full"
         assert [device.asked for device in devices] == [1, 1]
         assert measured_on(boards) == ["fake://one"]  # they answer: a rest would help nobody

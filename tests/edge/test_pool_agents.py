@@ -68,7 +68,7 @@ def test_a_board_that_never_answers_is_left_out(agents):
         assert measured_on(boards) == [other.url]
     assert told[0].startswith(f"{dead.url} is left out for 60 s: {dead.url} does not answer")
     other.kill()
-    with pytest.raises(UnavailableError, match=f"no board left: {dead.url}: .*; {other.url}: "):
+    with pytest.raises(UnavailableError, match=f"no device left: {dead.url}: .*; {other.url}: "):
         with Pool([RemoteDevice(each.url, connector(each.url), first_contact_s=0.3) for each in agents]):
             pass
 

@@ -22,7 +22,10 @@ def temporary(tmp_path, monkeypatch):
 
 
 
-KIND = "fake://two is a board of another kind: {}, fake://one has {}; measurements of different kinds must not be mixed"
+KIND = (
+    "fake://two is a device of another kind: {}, fake://one has {}; "
+    "measurements of different kinds must not be mixed"
+)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,7 @@ def test_boards_of_different_kinds_are_refused(one, two, words):
         with open_test_bench(urls, "estimate://4.8W"):
             pass
     assert str(caught.value).replace(f"?{two}", "").startswith(KIND.format(*words))
-    assert str(caught.value).endswith("set it the same, or leave the board out")
+    assert str(caught.value).endswith("set it the same, or leave the device out")
 
 
 def test_clocks_may_differ_a_little_and_where_they_follow_the_load():
@@ -59,7 +62,7 @@ def test_a_board_that_comes_back_as_another_kind_stays_out():
         sick.now = dataclasses.replace(sick.environment(), governor="ondemand")
         clock.now_s += 60
         assert measured_on(boards) == ["fake://two"]
-        assert "fake://one is left out for 120 s: fake://one is a board of another kind" in told[-1]
+        assert "fake://one is left out for 120 s: fake://one is a device of another kind" in told[-1]
         assert boards.environment().host == "fake board two"
 
 
