@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -22,11 +21,11 @@ from search.config_sections import (
     Space,
     Training,
 )
+from search.objective import Objective
 from search.study_file import StudyValues, located, parse_values, read_text
 
 logger = logging.getLogger(__name__)
 
-Road = Literal["latency", "energy", "fom"]
 
 
 class StudyConfig(Section):
@@ -39,7 +38,7 @@ class StudyConfig(Section):
     """
 
     name: str = ""
-    road: Road
+    road: Objective
     data: str = "cifar10"
     base: str | None = None
     device: str | list[str] = "local:"

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -22,7 +23,7 @@ def explain(error: ErrorDetails, config: type[BaseModel]) -> str:
         choices = _choices(config, sections, str(key))
         hint = f" (one of {', '.join(choices)})" if choices else ""
         return f'"{key}"{where} is missing{hint}'
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         return f'"{key}"{where} must be {error["ctx"]["expected"]}, got {value!r}'
     if kind == "value_error":
         return f"in [{_dotted(error['loc'])}]: {error['ctx']['error']}"
@@ -41,6 +42,8 @@ def _choices(config: type[BaseModel], sections: Sequence[str | int], key: str) -
     """Return the values of a key that has only a few."""
     field = model_of(config, sections).model_fields.get(key)
     annotation = field.annotation if field else None
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return [str(choice) for choice in annotation]
     return [str(choice) for choice in get_args(annotation)] if get_origin(annotation) is Literal else []
 
 

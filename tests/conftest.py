@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import squares
-from hasty import ANY_SPEED
+from hasty import ANY_SPEED, HASTY
 from hypothesis import settings
+
+from edge.measuring.plan import PLANS
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: TensorFlow's threads would only wait for each other
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
@@ -25,8 +27,15 @@ settings.load_profile("thrones")
 @pytest.fixture(autouse=True)
 def _any_speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine must not make a study that several tests share one of another machine."""
-    if request.module.__name__ != "test_speed":
+    if request.module.__name__ != "test_calibration":
         monkeypatch.setattr("search.candidate.calibration.TOLERANCE", ANY_SPEED)
+
+
+@pytest.fixture
+def hasty_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure for a moment only, and accept any spread."""
+    for name, plan in HASTY.items():
+        monkeypatch.setitem(PLANS, name, plan)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,7 @@ from edge.errors import UsageError
 from edge.meters.rapl import RaplMeter
 from edge.meters.readings import Power
 from edge.meters.replay import ReplayMeter
-from edge.meters.smartpower_url import open_smart_power
+from edge.meters.smartpower import open_smart_power
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
@@ -21,10 +21,10 @@ MAX_ESTIMATE_W = 60.0
 
 
 class Meter(Protocol):
-    """A source of power readings. `estimated` is True when no instrument measures them.
+    """A source of power readings. `estimated` is True when no instrument stands behind them.
 
-    The constructor touches no hardware. A `with` opens the meter, waits for the first reading, and closes it.
-    Opening raises what `power` does, and UsageError when the URL turns out to be ambiguous.
+    It is made without touching hardware; a `with` opens it, waits for the first reading and closes it on every
+    way out. Opening raises what `power` does, and UsageError when the URL turns out to be ambiguous.
     """
 
     @property
@@ -35,11 +35,11 @@ class Meter(Protocol):
 
     @property
     def shortest_window_s(self) -> float:
-        """The least length of a window that holds enough readings, in seconds; 0.0 when none are needed."""
+        """The seconds that a window must last to hold enough readings; 0.0 when none are needed."""
         ...
 
     def power(self, start_s: float, end_s: float) -> Power:
-        """Return the power over the readings wholly inside a past stretch of CLOCK_MONOTONIC seconds.
+        """Power over the readings wholly inside a stretch of CLOCK_MONOTONIC seconds, which has passed.
 
         Raises InvalidMeasurementError for a window that is too short for the meter's rate, gappy readings or too
         many implausible ones; UnavailableError for a meter that is silent, gone, serves another client, or reads
@@ -56,7 +56,7 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class EstimateMeter:
-    """A constant power that the user assumed; figures from it are estimates and say so."""
+    """A constant power that somebody assumed: what comes of it is an estimate and says so."""
 
     url: str
     watts: float
@@ -64,7 +64,7 @@ class EstimateMeter:
     shortest_window_s: float = 0.0
 
     def power(self, start_s: float, end_s: float) -> Power:
-        """Return the assumed power, of 0 readings. Raises nothing."""
+        """The assumed power, whatever the time, of 0 readings. Raises nothing."""
         return Power(self.watts, self.watts, 0)
 
     def __enter__(self) -> "Self":
@@ -77,7 +77,7 @@ class EstimateMeter:
 
 
 def open_meter(url: str) -> Meter:
-    """Return the meter behind a URL, to be used in a `with`. Raises UsageError for a URL that names none."""
+    """The meter behind a URL, to be used in a `with`. Raises UsageError for a URL that names none."""
     scheme, separator, rest = url.partition("://")
     if separator:
         if scheme in ("smartpower2", "smartpower3"):
@@ -99,9 +99,7 @@ def open_meter(url: str) -> Meter:
 
 def _parse_watts(url: str, text: str) -> float:
     found = re.fullmatch(r"(\d+\.?\d*|\.\d+)W", text, flags=re.ASCII)
-    watts = math.nan
-    if found:
-        watts = float(found[1])
+    watts = float(found[1]) if found else math.nan
     if not 0 < watts <= MAX_ESTIMATE_W:
         raise UsageError(
             f"{url!r} must give a power > 0 W and <= {MAX_ESTIMATE_W:g} W",

@@ -1,4 +1,4 @@
-"""The port of a Smart Power: a serial line or a TCP address. It is only read, never written to."""
+"""Where a Smart Power is attached: a serial port or a TCP address. Opened to be read, never to be written to."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ class Port(Protocol):
     always_sends: bool
 
     def read(self) -> bytes:
-        """Return what has arrived; b"" when nothing did for 0.1 s. Raises UnavailableError when the port is gone."""
+        """What has arrived; b"" when nothing did for 0.1 s. Raises UnavailableError when the port is gone."""
         ...
 
     def close(self) -> None: ...
@@ -50,9 +50,7 @@ class SerialPort:
     def read(self) -> bytes:
         try:
             data: bytes = self._serial.read(1)
-            if data:
-                data += self._serial.read(self._serial.in_waiting)
-            return data
+            return data + self._serial.read(self._serial.in_waiting) if data else data
         except (OSError, termios.error) as error:
             raise UnavailableError(
                 f"{self._path} is gone ({one_line(error)})",
@@ -64,13 +62,13 @@ class SerialPort:
 
 
 def open_serial(path: str, baud: int = BAUD) -> SerialPort:
-    """Open a serial port so that the device at the supply stays on. Raises UnavailableError with the remedy.
+    """Opens a serial port so that what the supply feeds stays on. Raises UnavailableError with the remedy.
 
     DTR and RTS drive the supply's reset: RTS asserted while DTR is not resets it, and afterwards its output stays
-    off unless autorun is on. Linux asserts both on opening and drops both on closing. So both are requested
-    before the port is opened, and neither is ever changed alone.
+    off unless autorun is on. Linux asserts both on opening and drops both on closing; so both are asked for
+    before the port is opened, and neither is ever moved alone.
     """
-    import serial  # here, because it is slow to import
+    import serial  # here and not above: it would take a good part of the time that `import edge` may take
 
     port = serial.Serial(baudrate=baud, timeout=_WAIT_S, exclusive=True)
     port.dtr = True
@@ -80,16 +78,14 @@ def open_serial(path: str, baud: int = BAUD) -> SerialPort:
         port.open()
     except (OSError, ValueError, termios.error) as error:
         number = getattr(error, "errno", None)
-        reason = one_line(error)
-        if number is not None:
-            reason = os.strerror(number)
+        reason = one_line(error) if number is None else os.strerror(number)
         remedy = _REMEDIES.get(number or 0, "is it the supply's serial port?")
         raise UnavailableError(f"cannot open {path} ({reason})", remedy=f"{remedy}") from error
     return SerialPort(port, path)
 
 
 def find_serial(scheme: str, list_ports: Callable[[], Iterable[Any]] | None = None) -> str:
-    """Return the path of the one serial port with a Smart Power's USB id.
+    """The path of the one serial port with a Smart Power's USB id.
 
     Raises UnavailableError when there is none, UsageError when there are several.
     """
@@ -150,7 +146,7 @@ class TcpPort:
 
 
 def open_tcp(host: str, port: int, clock: Callable[[], float] = time.monotonic) -> TcpPort:
-    """Connect within CONNECT_S. Raises UnavailableError with the remedy."""
+    """Connects within 5 s. Raises UnavailableError with the remedy."""
     address = f"{host}:{port}"
     try:
         connection = socket.create_connection((host, port), timeout=CONNECT_S)
@@ -164,9 +160,9 @@ def open_tcp(host: str, port: int, clock: Callable[[], float] = time.monotonic) 
 
 
 def port_opener(url: str, place: str, baud: int = BAUD) -> tuple[str, Callable[[], Port]]:
-    """Return a port's name for messages and what opens it. `place`: a path, HOST:PORT, or empty for find_serial.
+    """A port's name for messages and what opens it. `place`: a path, HOST:PORT, or empty for find_serial.
 
-    Raises UsageError for a place that is none of these; `url` is the meter's, for the message.
+    Raises UsageError for a place that is none of these; `url` is the meter's and stands in the message.
     """
     scheme = url.partition("://")[0]
     if not place:

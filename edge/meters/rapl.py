@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 POWERCAP = Path("/sys/class/powercap")
 PERIOD_S = 0.01
-# On a busy machine the reader may not run for some 10 ms, at both ends of a window.
+# A busy machine may give the reader no turn for some 10 ms, at both ends of a window.
 SHORTEST_WINDOW_S = 0.5
-_MAX_READ_S = 0.005
+_LONGEST_READ_S = 0.005
 # The share of a window that the samples inside it must span.
-_MIN_COVER = 0.9
+_LEAST_COVER = 0.9
 # Half an hour: one sample weighs little.
-_MAX_SAMPLES = 200_000
+_KEPT = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class EnergySample:
 
 @dataclass
 class Counter:
-    """One package's counter: `energy_uj` starts again from 0 after `range_uj`."""
+    """One package's counter: `energy_uj` starts again from 0 behind `range_uj`."""
 
     path: Path
     range_uj: int
@@ -45,11 +45,8 @@ class Counter:
     total_uj: int = 0
 
     def advance(self, now_uj: int) -> int:
-        """Take a new state and return the microjoules used since the first one."""
-        used_uj = now_uj - self.last_uj
-        if used_uj < 0:  # it has started again
-            used_uj += self.range_uj + 1
-        self.total_uj += used_uj
+        """Takes a new state and gives the microjoules used since the first one."""
+        self.total_uj += now_uj - self.last_uj + (self.range_uj + 1 if now_uj < self.last_uj else 0)
         self.last_uj = now_uj
         return self.total_uj
 
@@ -72,7 +69,7 @@ class RaplMeter:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._samples: deque[EnergySample] = deque(maxlen=_MAX_SAMPLES)
+        self._samples: deque[EnergySample] = deque(maxlen=_KEPT)
         self._fault: UnavailableError | None = None
 
     def power(self, start_s: float, end_s: float) -> Power:
@@ -127,15 +124,15 @@ class RaplMeter:
         before_s = self._clock()
         used_uj = sum(counter.advance(_read_number(counter.path)) for counter in counters)
         after_s = self._clock()
-        if after_s - before_s > _MAX_READ_S:
-            # Another program ran in between: nobody knows when the counters were read.
+        if after_s - before_s > _LONGEST_READ_S:
+            # Another program had its turn in between: nobody knows when the counters were read.
             return
         with self._lock:
             self._samples.append(EnergySample((before_s + after_s) / 2, used_uj / 1e6))
 
 
 def open_counters(root: Path) -> list[Counter]:
-    """Return the counters of all processor packages. Raises UnavailableError with the remedy."""
+    """The counters of all processor packages. Raises UnavailableError with the remedy."""
     # Subzones such as intel-rapl:0:0 are part of a package, and psys holds the packages once more.
     zones = [zone for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1]
     packages = [zone for zone in zones if _read_text(zone / "name").startswith("package")]
@@ -153,19 +150,17 @@ def open_counters(root: Path) -> list[Counter]:
 
 
 def power_of(samples: Sequence[EnergySample], start_s: float, end_s: float) -> Power:
-    """Return the energy between the first and the last sample inside a window, over the time between them.
+    """Energy used between the first and the last sample inside a window, over the time between them.
 
     `max_w` is the largest power from one sample to the next; `readings` counts these. Raises
     InvalidMeasurementError when the samples do not span 90 % of the window.
     """
     inside = [sample for sample in samples if start_s <= sample.time_s <= end_s]
-    covered_s = 0.0
-    if inside:
-        covered_s = inside[-1].time_s - inside[0].time_s
-    if covered_s < _MIN_COVER * (end_s - start_s):
+    covered_s = inside[-1].time_s - inside[0].time_s if inside else 0.0
+    if covered_s < _LEAST_COVER * (end_s - start_s):
         raise InvalidMeasurementError(
             f"gappy readings: they span {covered_s:.3f} s of a window of {end_s - start_s:.3f} s, "
-            f"the limit is {_MIN_COVER:.0%}",
+            f"the limit is {_LEAST_COVER:.0%}",
             remedy="close other programs and measure again",
         )
     steps_w = [(b.joules - a.joules) / (b.time_s - a.time_s) for a, b in pairwise(inside)]

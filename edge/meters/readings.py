@@ -1,9 +1,8 @@
-"""Decode what a power meter sends: bytes in, readings out, power over a window. No port, no clock.
+"""What a power meter sends and what it is worth: bytes in, readings out, power over a window. No port, no clock.
 
-All facts about the Smart Power 2 are from its firmware, its data sheet and logs of real ones.
+Everything about the Smart Power 2 here was read from its firmware, its data sheet and logs of real ones.
 """
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from edge.errors import InvalidMeasurementError
 
 # A line reaches the reader 30 to 50 ms late, now more, now less; the tick itself is exact.
 ARRIVAL_JITTER_S = 0.05
-MIN_READINGS = 5
+LEAST_READINGS = 5
 # Two lines lost in a row happen once in 10,000 where one in a hundred is lost; three are a hole.
 _HOLE_PERIODS = 3.5
 _STRIDE = 20
@@ -23,7 +22,7 @@ _STRIDE = 20
 # No Smart Power gives more; what a failed read of its sensor prints (81.919 V, 250.139 W) lies above.
 _MAX_VOLTS, _MAX_AMPS, _MAX_WATTS = 30.0, 5.0, 60.0
 # The registers are read one after the other, so that watts and volts x amps differ by up to 2.5 %.
-_MISMATCH, _MIN_MISMATCH_W = 0.03, 0.05
+_MISMATCH, _LEAST_MISMATCH_W = 0.03, 0.05
 
 _MAX_LINE = 128
 _NUMBER = rb"(\d{1,3}\.\d{3})"
@@ -42,7 +41,7 @@ _SMART_POWER_3_SUMMED = 74
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One line of a meter, without its time."""
+    """One line of a meter. It says nothing of the time."""
 
     watts: float
     volts: float
@@ -70,19 +69,19 @@ class Power:
 
 @dataclass(frozen=True)
 class Rate:
-    """A reading comes every `period_s` seconds; it averages over no more than the `span_s` before its arrival."""
+    """A reading comes every `period_s` seconds and speaks of no more than the `span_s` before its arrival."""
 
     period_s: float
     span_s: float
 
 
 def shortest_window_s(rate: Rate) -> float:
-    """Return the least length of a window that has 5 readings wholly inside, wherever the meter's tick falls."""
-    return rate.span_s + MIN_READINGS * rate.period_s + ARRIVAL_JITTER_S
+    """What a window must last so that 5 readings lie wholly inside, wherever the meter's tick falls."""
+    return rate.span_s + LEAST_READINGS * rate.period_s + ARRIVAL_JITTER_S
 
 
 def power_between(readings: Sequence[Reading], rate: Rate, start_s: float, end_s: float) -> Power:
-    """Return mean and maximum over the readings, in order of arrival, that average over nothing outside a window.
+    """Mean and maximum over the readings, given in order of arrival, that speak of nothing outside a window.
 
     A reading counts when it was taken before `end_s` and its span began after `start_s`; lines that arrive
     together are first put back to when they were taken, see `taken_at`. Raises InvalidMeasurementError
@@ -123,29 +122,26 @@ def power_between(readings: Sequence[Reading], rate: Rate, start_s: float, end_s
 
 
 def allowed_losses(due: int) -> int:
-    """Return how many of the readings due in a window may be missing or implausible: one, and one in twenty."""
+    """How many of the readings that are due in a window may be missing or implausible: one, and one in twenty."""
     return 1 + due // 20
 
 
 def taken_at(arrivals_s: Sequence[float], period_s: float) -> list[float]:
-    """Return when readings were taken at the latest, in order.
+    """When readings were taken at the latest, in order.
 
     The meter ticks exactly, and a line can be late but never early. So one that is followed by the next after
-    less than a period was taken a period before that one: two that arrive together are a period apart. The
+    less than a period was taken a period before that one: two that arrive together lie a period apart. The
     2 % are for a period that was measured a little too long: without them the error would grow from reading
     to reading.
     """
     times_s: list[float] = []
-    latest_s = math.inf
     for arrival_s in reversed(arrivals_s):
-        taken_s = min(arrival_s, latest_s)
-        times_s.append(taken_s)
-        latest_s = taken_s - 0.98 * period_s
+        times_s.append(min(arrival_s, times_s[-1] - 0.98 * period_s) if times_s else arrival_s)
     return times_s[::-1]
 
 
 def measure_period(arrivals_s: Sequence[float]) -> float:
-    """Return the seconds from one reading to the next, of 2 or more arrivals in order, not all at one moment.
+    """The seconds from one reading to the next, of 2 or more arrivals in order that are not all one moment.
 
     A first guess comes from stretches of up to 20 readings, in which jitter and lines that arrive together hardly
     matter. With it every interval is so many periods long, a lost line makes it two and a stall none.
@@ -159,23 +155,20 @@ def measure_period(arrivals_s: Sequence[float]) -> float:
 
 
 def parse_smart_power_2(line: bytes) -> Sample | None:
-    """Return the sample in a whole line of stock, Dres0109 or ytrikoz firmware; None where there is none."""
+    """The sample in a whole line of stock, Dres0109 or ytrikoz firmware; None where there is none."""
     found = _STOCK.fullmatch(line) or _YTRIKOZ_TCP.fullmatch(line)
     if found:
         volts, amps, watts = map(float, found.groups())
         return Sample(watts, volts, amps)
     found = _YTRIKOZ_SERIAL.fullmatch(line)
     if found:
-        if found[2]:
-            amps = float(found[2])
-        else:
-            amps = float(found[3]) / 1e3
+        amps = float(found[2]) if found[2] else float(found[3]) / 1e3
         return Sample(float(found[4]), float(found[1]), amps)
     return None
 
 
 def parse_smart_power_3(line: bytes, channel: int = 0) -> Sample | None:
-    """Return the sample of one output, 0 or 1, in a whole line of a Smart Power 3 whose checksums hold; else None."""
+    """The sample of one output, 0 or 1, in a whole line of a Smart Power 3 whose checksums hold; else None."""
     found = _SMART_POWER_3.fullmatch(line)
     if not found or (int(found[7], 16), int(found[8], 16)) != checksums(line[:_SMART_POWER_3_SUMMED]):
         return None
@@ -184,18 +177,18 @@ def parse_smart_power_3(line: bytes, channel: int = 0) -> Sample | None:
 
 
 def checksums(summed: bytes) -> tuple[int, int]:
-    """Return two's complement of the sum, and the exclusive or, of the first 74 bytes of a Smart Power 3's line."""
+    """Smart Power 3: two's complement of the sum, and the exclusive or, of the first 74 bytes of a line."""
     return -sum(summed) & 0xFF, int(np.bitwise_xor.reduce(np.frombuffer(summed, np.uint8)))
 
 
 def is_plausible(sample: Sample) -> bool:
-    """Return False for what a failed read of the sensor prints, and where watts and volts x amps do not agree."""
+    """False for what a failed read of the sensor prints, and where watts and volts x amps do not agree."""
     mismatch_w = abs(sample.watts - sample.volts * sample.amps)
     return (
         sample.volts <= _MAX_VOLTS
         and sample.amps <= _MAX_AMPS
         and sample.watts <= _MAX_WATTS
-        and mismatch_w <= max(_MISMATCH * sample.watts, _MIN_MISMATCH_W)
+        and mismatch_w <= max(_MISMATCH * sample.watts, _LEAST_MISMATCH_W)
     )
 
 
@@ -213,7 +206,7 @@ class Decoder:
         self._skips = True  # to the next line end: the line began before the connection or is too long
 
     def feed(self, data: bytes) -> list[Sample]:
-        """Return the plausible samples that these bytes complete, in order."""
+        """The plausible samples that these bytes complete, in order."""
         *lines, self._rest = re.split(rb"[\r\n]", self._rest + data)
         if lines and self._skips:
             self._skips = False

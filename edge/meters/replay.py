@@ -1,9 +1,8 @@
-"""A recorded log of a Smart Power 2, played in a loop: its power is an estimate, no measurement."""
+"""A recorded log of a Smart Power 2, played again and again: no instrument stands behind what it gives."""
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from edge.meters.smartpower import SMART_POWER_2_SPAN_S
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
 
-_MIN_READINGS = 6
+_LEAST = 6
 
 
 class ReplayMeter:
@@ -45,7 +44,7 @@ class ReplayMeter:
 
     @property
     def shortest_window_s(self) -> float:
-        """The least length of a window at the rate of the log, in seconds."""
+        """What a window must last at the rate of the log, in seconds."""
         return shortest_for(self._rate)
 
     def power(self, start_s: float, end_s: float) -> Power:
@@ -54,15 +53,16 @@ class ReplayMeter:
             raise UsageError(f"{self.url} is not open", remedy="use it in a `with`")
         first_s = self._readings[0].time_s
         loop_s = self._readings[-1].time_s - first_s + self._rate.period_s
-        first_loop = math.floor((start_s - self._opened_s) / loop_s)
-        last_loop = math.floor((end_s - self._opened_s) / loop_s)
-        inside = []
-        for loop in range(first_loop, last_loop + 1):
-            shift_s = self._opened_s + loop * loop_s - first_s
-            for reading in self._readings:
-                time_s = reading.time_s + shift_s
-                if start_s <= time_s <= end_s:
-                    inside.append(replace(reading, time_s=time_s))
+        loops = range(
+            math.floor((start_s - self._opened_s) / loop_s), math.floor((end_s - self._opened_s) / loop_s) + 1
+        )
+        shifts_s = [self._opened_s + loop * loop_s - first_s for loop in loops]
+        played = [
+            Reading(r.time_s + shift_s, r.watts, r.volts, r.amps)
+            for shift_s in shifts_s
+            for r in self._readings
+        ]
+        inside = [reading for reading in played if start_s <= reading.time_s <= end_s]
         return power_between(inside, self._rate, start_s, end_s)
 
     def __enter__(self) -> "Self":
@@ -78,7 +78,7 @@ class ReplayMeter:
 
 
 def read_log(path: Path) -> list[Reading]:
-    """Return the plausible readings of a log, 6 or more, in order. Other lines are left out, as on the wire.
+    """The plausible readings of a log, 6 or more, in order. What else stands in it is left out, as on the wire.
 
     Raises UsageError for a file that cannot be read or holds fewer, or goes back in time.
     """
@@ -102,9 +102,9 @@ def read_log(path: Path) -> list[Reading]:
                 remedy="sort the log",
             )
         readings.append(Reading(time_s, sample.watts, sample.volts, sample.amps))
-    if len(readings) < _MIN_READINGS or readings[-1].time_s == readings[0].time_s:
+    if len(readings) < _LEAST or readings[-1].time_s == readings[0].time_s:
         raise UsageError(
-            f"{path} holds {len(readings)} readings, {_MIN_READINGS} with rising times are needed",
+            f"{path} holds {len(readings)} readings, {_LEAST} with rising times are needed",
             remedy=(
                 "a line is `SECONDS VOLTS,AMPS,WATTS,WATTHOURS`, for example `12.345 "
                 "5.254,0.711,3.741,0.000`"

@@ -1,15 +1,18 @@
-"""Smart Power 2 and 3: a thread reads the port and stamps what arrives; `power` evaluates it."""
+"""Smart Power 2 and 3: a thread reads the port and stamps what arrives, `power` looks at what is there."""
 
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from edge.errors import InvalidMeasurementError, ThronesError, UnavailableError, UsageError
-from edge.meters.ports import Port
+from edge.meters.ports import BAUD, Port, port_opener
 from edge.meters.readings import (
     ARRIVAL_JITTER_S,
     Decoder,
@@ -20,6 +23,7 @@ from edge.meters.readings import (
     allowed_losses,
     measure_period,
     parse_smart_power_2,
+    parse_smart_power_3,
     power_between,
     shortest_window_s,
 )
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
 # to 264 ms old.
 SMART_POWER_2_SPAN_S = 2 * 0.264 + ARRIVAL_JITTER_S
 # That of the slowest firmware, until the rate has been seen.
-_MAX_PERIOD_S = 1.0
-_MIN_ARRIVALS = 6
+_SLOWEST_PERIOD_S = 1.0
+_ENOUGH_TO_MEASURE = 6
 # After a reset the first line takes 5 s and more; an output that is off sends none.
 FIRST_READING_S = 10.0
 SILENCE_S = 5.0
@@ -40,13 +44,13 @@ SILENCE_S = 5.0
 _LEARN_S, _LEARNT = 2.5, 41
 # A period measured later may come out a little longer than the one that a plan was made with.
 _PLANNING_MARGIN = 1.05
-_MIN_PAUSE_S, _MAX_PAUSE_S = 0.5, 8.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 # Days at one reading a second, an hour at 50.
-_MAX_READINGS = 200_000
+_KEPT = 200_000
 
 
 class SmartPowerMeter:
-    """A supply that sends a line for each reading; a `with` opens it and runs a thread that reads."""
+    """A supply that sends a line per reading. Open it with `with`; a reader thread runs until that ends."""
 
     estimated = False
 
@@ -61,7 +65,7 @@ class SmartPowerMeter:
         first_reading_s: float = FIRST_READING_S,
         silence_s: float = SILENCE_S,
     ) -> None:
-        """`name` is for messages; `span_s` returns a reading's span for a period, both in seconds."""
+        """`name` stands in messages; `span_s` gives a reading's span for a period, both in seconds."""
         self.url = url
         self._name = name
         self._open_port = open_port
@@ -77,18 +81,18 @@ class SmartPowerMeter:
         self._forget()
 
     def _forget(self) -> None:
-        self._readings: deque[Reading] = deque(maxlen=_MAX_READINGS)
-        self._implausible_s: deque[float] = deque(maxlen=_MAX_READINGS)
+        self._readings: deque[Reading] = deque(maxlen=_KEPT)
+        self._implausible_s: deque[float] = deque(maxlen=_KEPT)
         # Of this connection, since its last pause: the rate is measured with them.
         self._arrivals_s: deque[float] = deque(maxlen=3 * _LEARNT)
-        self._period_s = _MAX_PERIOD_S
+        self._period_s = _SLOWEST_PERIOD_S
         self._unread_bytes = 0
         self._gone: ThronesError | None = None
         self._bug: Exception | None = None
 
     @property
     def shortest_window_s(self) -> float:
-        """The least length of a window, in seconds; measured from what arrives, so it can change a little."""
+        """What a window must last, in seconds; measured from what arrives, so it can change a little."""
         with self._changed:
             return shortest_window_s(self._rate(_PLANNING_MARGIN))
 
@@ -194,7 +198,7 @@ class SmartPowerMeter:
 
     def _rate(self, margin: float = 1.0) -> Rate:
         arrivals_s = list(self._arrivals_s)
-        if len(arrivals_s) >= _MIN_ARRIVALS and arrivals_s[0] < arrivals_s[-1]:
+        if len(arrivals_s) >= _ENOUGH_TO_MEASURE and arrivals_s[0] < arrivals_s[-1]:
             self._period_s = measure_period(arrivals_s)
         period_s = self._period_s * margin
         return Rate(period_s, self._span_s(period_s))
@@ -202,17 +206,15 @@ class SmartPowerMeter:
     def _run(self, port: Port) -> None:
         try:
             opened: Port | None = port
-            pause_s = _MIN_PAUSE_S
+            pause_s = _FIRST_PAUSE_S
             while opened is not None:
                 try:
                     with closing(opened):
                         self._read(opened)
                     return
                 except ThronesError as error:
-                    # The pause grows as long as no reading comes, also where the port can be opened.
-                    pause_s = min(2 * pause_s, _MAX_PAUSE_S)
-                    if self._arrivals_s:
-                        pause_s = _MIN_PAUSE_S
+                    # Back-off grows as long as no reading comes, also where the port can be opened.
+                    pause_s = _FIRST_PAUSE_S if self._arrivals_s else min(2 * pause_s, _LONGEST_PAUSE_S)
                     self._note_gone(error)
                 opened = self._reopen(pause_s)
         except Exception as error:
@@ -242,9 +244,7 @@ class SmartPowerMeter:
         implausible = decoder.implausible - before
         with self._changed:
             self._implausible_s.extend([now_s] * implausible)
-            self._unread_bytes += len(data)
-            if samples:
-                self._unread_bytes = 0
+            self._unread_bytes = 0 if samples else self._unread_bytes + len(data)
             for sample in samples:
                 if self._arrivals_s and now_s - self._arrivals_s[-1] > self._silence_s:
                     self._end_arrivals()
@@ -271,5 +271,34 @@ class SmartPowerMeter:
                 return self._open_port()
             except ThronesError:
                 # The first reason is kept; that the port is still gone says nothing new.
-                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         return None
+
+
+def open_smart_power(url: str) -> SmartPowerMeter:
+    """The meter behind smartpower2://PORT or smartpower3://PORT[?channel=1&baud=921600], not yet opened.
+
+    PORT is a path such as /dev/ttyUSB0, for the Smart Power 2 also HOST:PORT, or empty: found by its USB id when
+    opened. Raises UsageError for anything else.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "smartpower2":
+        name, open_port = port_opener(url, rest, BAUD)
+        return SmartPowerMeter(url, name, open_port)
+    place, _, query = rest.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    channel, baud = options.pop("channel", "0"), options.pop("baud", str(BAUD))
+    if options or channel not in ("0", "1") or not re.fullmatch(r"[1-9]\d{3,6}", baud, flags=re.ASCII):
+        raise UsageError(
+            f"{url!r} may have ?channel=0 or 1 and &baud=BAUD",
+            remedy="for example ?channel=1&baud=921600",
+        )
+    if place and not place.startswith("/"):
+        raise UsageError(
+            f"{url!r} must name a serial port",
+            remedy="for example smartpower3:///dev/ttyUSB0",
+        )
+    name, open_port = port_opener(url, place, int(baud))
+    parse = partial(parse_smart_power_3, channel=int(channel))
+    # It averages over the time from line to line.
+    return SmartPowerMeter(url, name, open_port, parse, span_s=lambda period_s: period_s + ARRIVAL_JITTER_S)

@@ -1,5 +1,6 @@
-"""What other studies have found: the best of it is asked for first, and costs a measurement at most."""
+"""The best that other studies have trained and this device has measured: it is tried first and costs little."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,54 +10,65 @@ import optuna
 from compress.errors import UsageError
 from compress.quantization import Quantization
 from compress.spec import CompressionSpec
-from search.candidate.architecture_speed import best_case, known_samples
-from search.candidate.context import Bench
-from search.candidate.train import stored_curve, trained_before
+from search.candidate.context import TrialContext
+from search.candidate.measure import architecture_samples, best_case, plan_of
+from search.candidate.weights import cached_weights, trained_before
 from search.config import StudyConfig
-from search.storage.study_state import asked_params
+from search.storage.trial_record import TrialRecord
 from search.strategy.search_space import params
 from search.strategy.warm_start import promised_gain
 
-KNOWN = 4
-"""So many are asked for; the closing comparison takes as many."""
+MAX_KNOWN = 4
+"""How many are enqueued: as many as the final comparison takes."""
 
 
-def ask_for_known(study: optuna.Study, bench: Bench) -> int:
-    """Enqueue the best candidates that other studies have trained and this board has measured; how many.
+def enqueue_known(study: optuna.Study, records: Sequence[TrialRecord], context: TrialContext) -> int:
+    """Enqueue the best candidates of other studies; return how many.
 
-    Only what promises to keep the rule and lies in the space, and only where this study has no trials yet.
+    Only candidates that promise to meet the constraint and lie in the space, and only where no trial has ended.
     """
-    trials = study.get_trials(deepcopy=False)
-    there = [asked_params(trial) for trial in trials]
-    most = min(KNOWN, bench.config.budget.trials - len(trials))
-    if most <= 0 or any(trial.state.is_finished() for trial in trials):
+    there = [record.enqueued for record in records]
+    most = min(MAX_KNOWN, context.config.budget.trials - len(records))
+    if most <= 0 or any(record.state.is_finished() for record in records):
         return 0
-    found: list[tuple[float, dict[str, Any]]] = []
-    for trained in trained_before(bench):
-        if trained.learning_rate != bench.config.training.learning_rate:  # it would be trained anew
-            continue
-        asked = [_asked(trained, quantization, bench.config) for quantization in bench.config.space.quantization]
-        sampled = [(spec, known_samples(bench, spec, replace(bench.plan, threads=spec.threads))) for spec in asked]
-        measured = [(spec, samples) for spec, samples in sampled if samples and spec.epochs <= trained.all_epochs]
-        if not measured or not _promises(bench, trained):  # which reads its weights
-            continue
-        for spec, samples in measured:
-            try:
-                found.append((best_case(bench.config.road, samples), params(spec, bench.config.space)))
-            except UsageError:  # outside the space
-                continue
-    found.sort(key=lambda pair: pair[0], reverse=bench.config.road == "fom")
-    best: list[dict[str, Any]] = []
-    for _, wanted in found:
+    best: list[Mapping[str, Any]] = []
+    for wanted in _ranked_params(context):
         if wanted not in best and wanted not in there and len(best) < most:
             best.append(wanted)
-    for wanted in best:
-        study.enqueue_trial(wanted)
+            study.enqueue_trial(dict(wanted))
     return len(best)
 
 
-def _asked(trained: CompressionSpec, quantization: Quantization, config: StudyConfig) -> CompressionSpec:
-    """What a trial must ask for to be given the trained network."""
+def _ranked_params(context: TrialContext) -> list[Mapping[str, Any]]:
+    """Return the parameters of what was trained and measured before, the best first."""
+    found: list[tuple[float, Mapping[str, Any]]] = []
+    for trained in trained_before(context):
+        if trained.learning_rate != context.config.training.learning_rate:  # it would be trained anew
+            continue
+        measured = _measured_schemes(context, trained)
+        if measured and _promises(context, trained):  # which reads its weights
+            found.extend(measured)
+    found.sort(key=lambda pair: pair[0], reverse=context.objective.is_maximized)
+    return [wanted for _, wanted in found]
+
+
+def _measured_schemes(context: TrialContext, trained: CompressionSpec) -> list[tuple[float, Mapping[str, Any]]]:
+    """Return best case and parameters of a trained network in each quantization scheme that was measured."""
+    found: list[tuple[float, Mapping[str, Any]]] = []
+    for quantization in context.config.space.quantization:
+        spec = _spec_to_enqueue(trained, quantization, context.config)
+        samples = architecture_samples(context, spec, plan_of(context, spec))
+        if not samples or spec.epochs > trained.all_epochs:
+            continue
+        try:
+            found.append((best_case(context.objective, samples), params(spec, context.config.space)))
+        except UsageError:  # outside the space
+            continue
+    return found
+
+
+def _spec_to_enqueue(trained: CompressionSpec, quantization: Quantization, config: StudyConfig) -> CompressionSpec:
+    """Return what a trial must suggest to get the trained network."""
     space = config.space
     return replace(
         trained,
@@ -68,7 +80,10 @@ def _asked(trained: CompressionSpec, quantization: Quantization, config: StudyCo
     )
 
 
-def _promises(bench: Bench, trained: CompressionSpec) -> bool:
-    """Whether its accuracy keeps the rule, or is predicted to after the training of a finalist."""
-    curve = stored_curve(bench, trained)
-    return bool(curve) and curve[-1] + promised_gain(trained, bench.config.final_training) >= bench.required_percent
+def _promises(context: TrialContext, trained: CompressionSpec) -> bool:
+    """Return True where its accuracy meets the constraint now, or is predicted to after the final training."""
+    stored = cached_weights(context, trained)
+    if stored is None or not stored.curve:
+        return False
+    gain = promised_gain(trained, context.config.final_training)
+    return stored.curve[-1] + gain >= context.required_percent

@@ -19,13 +19,13 @@ Dataset = Annotated[str, typer.Argument(metavar="DATA", help="cifar10, digits or
 def data(name: Dataset = "cifar10", data: Data = None, test: Test = None, as_json: Json = False) -> None:
     """Show where CIFAR-10 was looked for, what was found, and how the images are split."""
     from compress.datasets.cifar10 import places
-    from search.candidate.resolve_dataset import find
+    from search.candidate.inputs.dataset import resolve_dataset
 
     looked = places(data) if name == "cifar10" else []
     if not as_json:  # before `find`, so that the places are shown where it fails
         for what, path, is_there in looked:
             typer.echo(f"{'found  ' if is_there else 'nothing'}  {what}: {path}")
-    found = find(name, data, test)
+    found = resolve_dataset(name, data, test)
     images = found.data
     counts = {"train": len(images.train[0]), "validation": len(images.validation[0]), "test": len(images.test[0])}
     if as_json:
@@ -53,11 +53,11 @@ def pretrain(
     """
     from compress.training.pretrain import cycles_for
     from compress.training.pretrain import pretrain as train_base
-    from search.candidate.resolve_dataset import find
+    from search.candidate.inputs.dataset import resolve_dataset
     from search.progress import Progress
 
     console = make_console()
-    images = find(name, data).data
+    images = resolve_dataset(name, data).data
     cycles = cycles_for(images)
     epochs = sum(cycle.epochs for cycle in cycles)
     console.print(f"training the base on {images.name} from {images.source}: {epochs} epochs", soft_wrap=True)
@@ -96,13 +96,13 @@ def import_base(
 
     Every tensor is checked, and the accuracy is measured. --pixels unit builds the division by 255 into the network.
     """
-    from search.candidate.resolve_dataset import find
+    from search.candidate.inputs.dataset import resolve_dataset
     from search.progress import Progress
 
     console = make_console()
-    images = find("cifar10", data, test).data
+    images = resolve_dataset("cifar10", data, test).data
     with Progress(console, 0) as progress:
-        from search.candidate.import_base import import_base as make_base
+        from search.candidate.inputs.import_base import import_base as make_base
 
         path, about = make_base(source, out, images, pixels, progress.phase)
     if about.pixels == "unit":

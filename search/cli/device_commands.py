@@ -50,14 +50,14 @@ def measure(
     from edge.commands.measure import MeasureOptions, random_images
     from edge.commands.measure import measure as measure_models
     from edge.comparison import Images
-    from search.candidate.resolve_dataset import find
+    from search.candidate.inputs.dataset import resolve_dataset
 
     request = MeasureOptions(
         tuple(models), plan, threads, device or DEFAULT_DEVICE, meter or DEFAULT_METER, rounds, pixels, as_json
     )
     images = random_images()
     if name != "none":
-        found = find(name, data, test).data
+        found = resolve_dataset(name, data, test).data
         images = Images(*found.test, found.train)
     typer.echo(measure_models(request, images))
 

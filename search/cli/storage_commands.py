@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from search.cache_usage import Usage
+    from search.storage.cache_usage import Usage
 
 storage_commands = typer.Typer()
 storage_group = typer.Typer(no_args_is_help=True, help="The databases of studies: copy, upgrade, serve.")
@@ -43,9 +43,10 @@ def copy(
 @storage_group.command(epilog="Example: thrones storage upgrade sqlite:///runs/fom/study.db")
 def upgrade(url: Annotated[str, typer.Argument(metavar="STORAGE", help="The URL of the database.")]) -> None:
     """Upgrade the tables of a database that an older Optuna created."""
-    from search.storage import open as storages
+    from search.storage.open import upgrade_storage
+    from search.storage.urls import redact_url
 
-    typer.echo(f"{storages.shown(url)}: upgraded from {storages.upgrade(url)}")
+    typer.echo(f"{redact_url(url)}: upgraded from {upgrade_storage(url)}")
 
 
 @storage_group.command(epilog="Example: thrones storage serve postgresql://team@db/thrones --host 0.0.0.0")
@@ -57,9 +58,10 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 13000,
 ) -> None:
     """Run a gRPC proxy in front of a database. Many workers then use grpc://HOST:PORT. There is no password."""
-    from search.storage import open as storages
+    from search.storage.open import serve_storage
+    from search.storage.urls import redact_url
 
-    storages.serve(url, host, port, lambda: typer.echo(f"grpc://{host}:{port} serves {storages.shown(url)}"))
+    serve_storage(url, host, port, lambda: typer.echo(f"grpc://{host}:{port} serves {redact_url(url)}"))
 
 
 @storage_commands.command(epilog="Example: thrones cache --prune")
@@ -78,9 +80,9 @@ def cache(
 
     Removing an entry costs its training or its measurement when it is needed again.
     """
-    from search.cache import Cache
-    from search.cache_usage import prune as remove
-    from search.cache_usage import usage
+    from search.storage.cache import Cache
+    from search.storage.cache_usage import prune as remove
+    from search.storage.cache_usage import usage
 
     if older_than is not None and not prune:
         fail(f"--older-than {older_than:g} needs --prune; nothing is removed without it")
@@ -109,7 +111,7 @@ def _usage_table(found: "Sequence[Usage]") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from search.cache_usage import MEANINGS
+    from search.storage.cache_usage import MEANINGS
 
     table = Table(box=SIMPLE_HEAD)
     table.add_column("content", overflow="fold")

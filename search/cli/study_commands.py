@@ -49,10 +49,10 @@ def run(
     """
     if minutes is not None and not math.isfinite(minutes):
         fail(f"--minutes {minutes}: wanted a number of minutes")
-    from search.candidate.resolve_dataset import study_and_data
+    from search.candidate.inputs.dataset import resolve_study
     from search.config import overlaid
 
-    config, found = study_and_data(study, runs, data, test, base)  # before the imports below, which take seconds
+    config, found = resolve_study(study, runs, data, test, base)  # before the imports below, which take seconds
     if minutes is not None:
         config = config.model_copy(update={"budget": config.budget.model_copy(update={"minutes": minutes})})
     config = overlaid(config, device=device, meter=meter, storage=storage, artifacts=artifacts)
@@ -75,15 +75,15 @@ def run(
     import optuna
 
     from search.progress import Progress
-    from search.strategy.search_space import starting_params
+    from search.strategy.search_space import initial_params
 
-    starting_params(config)  # reports a wrong file or folder before TensorFlow loads
+    initial_params(config)  # reports a wrong file or folder before TensorFlow loads
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with Progress(console, config.budget.minutes) as progress:
         if config.dry_run is not None:
-            from search.runner.dry_run import run_rehearsal
+            from search.runner.dry_run import run_dry_run
 
-            finished = run_rehearsal(config, progress, launcher)
+            finished = run_dry_run(config, progress, launcher)
         else:
             from search.runner.study import run_study
 
@@ -105,11 +105,11 @@ def status(study: Study, runs: Runs = Path("runs"), storage: Storage = None, as_
         _print_figures(_load_results(study, runs, storage)[0])
         return
     gc.disable()  # collecting garbage takes 25 % of this short-lived command
-    from search.report.load_results import glance
+    from search.report.load_results import load_summary
     from search.report.tables import trials_table
 
     stored, config = _load_study(study, runs, storage)
-    make_console().print(trials_table(glance(stored, config, MAX_STATUS_TRIALS), MAX_STATUS_TRIALS))
+    make_console().print(trials_table(load_summary(stored, config, MAX_STATUS_TRIALS), MAX_STATUS_TRIALS))
     gc.freeze()  # the interpreter's own collection at exit finds nothing to look at
 
 
@@ -136,8 +136,9 @@ def best(
     if out is not None:
         from compress.io import atomic_write
         from search.storage.artifacts import read_artifact
+        from search.storage.trial_record import MODEL
 
-        key = stored.trials[results.best_trial].user_attrs["artifact model.tflite"]
+        key = results.trials[results.best_trial or 0].artifacts[MODEL]
         atomic_write(out, read_artifact(config, key))
     written = []
     if folder is not None:
@@ -170,7 +171,7 @@ def show_results(console: "Console", results: "StudyResults", config: "StudyConf
     from search.report.tables import comparison_table
 
     console.print(comparison_table(results))
-    if results.best is None and any(trial.state != "WAITING" for trial in results.trials):
+    if results.best is None and any(trial.state.name != "WAITING" for trial in results.trials):
         console.print("no trial meets the accuracy constraint; run the same command again, or raise [budget]")
     console.print(f"report: {config.folder / 'report.html'}", soft_wrap=True)
 
@@ -181,7 +182,7 @@ def _load_study(
     from search.config import load_config, overlaid
 
     config = overlaid(load_config(study, runs), storage=storage, artifacts=artifacts)
-    from search.storage.study_state import load_study  # after the file is checked: this import takes a second
+    from search.storage.open import load_study  # after the file is checked: this import takes a second
 
     return load_study(config), config
 
@@ -190,22 +191,23 @@ def _load_results(
     study: Path, runs: Path, storage: str | None, artifacts: str | None = None
 ) -> "tuple[StudyResults, Any, StudyConfig]":
     stored, config = _load_study(study, runs, storage, artifacts)
-    from search.report.load_results import collect
+    from search.report.load_results import load_results
 
-    return collect(stored, config), stored, config
+    return load_results(stored, config), stored, config
 
 
 def _write_report(study: Any, config: "StudyConfig") -> "StudyResults":
-    from search.report.load_results import collect
-    from search.report.pages.study_page import write_csv, write_report
+    from search.report.load_results import load_results
+    from search.report.machine_readable import write_csv
+    from search.report.pages.study_page import write_report
 
-    results = collect(study, config)
+    results = load_results(study, config)
     write_report(results, config.folder)
     write_csv(results, config.folder)
     return results
 
 
 def _print_figures(results: "StudyResults") -> None:
-    from search.report.tables import figures_dict
+    from search.report.machine_readable import results_dict
 
-    print_json(figures_dict(results))
+    print_json(results_dict(results))

@@ -81,21 +81,21 @@ def replay(
     A study that was never run here is taken from studies/results. The results go to runs/<study>/replay/, where
     `thrones submit m3` finds them.
     """
-    from search.candidate.resolve_dataset import find
+    from search.candidate.inputs.dataset import resolve_dataset
     from search.submission.winner import find_winner
 
     winner = find_winner(
         study, runs, trial, device=device, meter=meter, storage=storage, artifacts=artifacts, base=base
     )
     config = winner.config
-    images = find(config.data, data, test)
+    images = resolve_dataset(config.data, data, test)
     console = make_console()
     console.print(f"Replay of {winner.where}, road {config.road}, on {images}", soft_wrap=True)
     from search.progress import Progress
-    from search.storage.study_state import Lock
+    from search.storage.lock import StudyLock
 
-    with Lock(config.folder) as lock, Progress(console, 0) as progress:
-        lock.alone()
+    with StudyLock(config.folder) as lock, Progress(console, 0) as progress:
+        lock.hold_alone()
         from search.submission import reproduction
         from search.submission.reproduce import reproduce
         from search.submission.tables.render import table3_terminal
@@ -137,11 +137,11 @@ def submit(
     if zip_file is None:
         _check_options(milestone, team, members, road)  # before the imports below, which take seconds
     from edge.diagnostics import WRONG, as_line
-    from search.candidate.resolve_dataset import find
+    from search.candidate.inputs.dataset import resolve_dataset
     from search.submission import submit as submitting
 
     def images_of(config: "StudyConfig | None") -> "Dataset":
-        return find(config.data if config else "cifar10", data, test).data
+        return resolve_dataset(config.data if config else "cifar10", data, test).data
 
     if zip_file is not None:
         is_wrong = False

@@ -13,7 +13,7 @@ from search.cli.options import Artifacts, Base, Data, Devices, Meter, Runs, Stor
 
 if TYPE_CHECKING:
     from search.config import StudyConfig
-    from search.runner.study import Crew
+    from search.runner.study import WorkerLauncher
 
 worker_commands = typer.Typer()
 
@@ -38,15 +38,15 @@ def worker(
     This works from any host that reaches the storage. It needs the same version, data and kind of device. Ctrl-C ends
     it.
     """
-    from search.candidate.resolve_dataset import study_and_data
+    from search.candidate.inputs.dataset import resolve_study
     from search.config import overlaid
-    from search.runner.workers import PARENT
+    from search.runner.launchers.processes import PARENT
 
     parent = os.environ.get(PARENT)
     parent_pid = None if parent is None else int(parent)
     if parent_pid is not None:  # which has already warned about old keys in the study file
         logging.getLogger("search").setLevel(logging.ERROR)
-    config, found = study_and_data(study, runs, data, test, base)
+    config, found = resolve_study(study, runs, data, test, base)
     config = overlaid(config, device=device, meter=meter, storage=storage, artifacts=artifacts)
     if threads is not None:
         config = config.model_copy(update={"training": config.training.model_copy(update={"threads": threads})})
@@ -54,20 +54,20 @@ def worker(
 
     from search.progress import Progress
     from search.storage.artifacts import check_place
-    from search.storage.study_state import load_study
+    from search.storage.open import load_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     load_study(config)  # reports a wrong storage before TensorFlow loads
     check_place(config)  # nothing is trained that the other hosts could not read
     with Progress(make_console(), config.budget.minutes) as progress:
         if config.dry_run is not None:
-            from search.runner.dry_run import join_rehearsal
+            from search.runner.dry_run import work_on_dry_run
 
-            join_rehearsal(config, progress, parent_pid)
+            work_on_dry_run(config, progress, parent_pid)
         else:
-            from search.runner.study import join_study
+            from search.runner.study import work_on_study
 
-            join_study(config, found.data, progress, parent_pid)
+            work_on_study(config, found.data, progress, parent_pid)
 
 
 def build_launcher(
@@ -77,7 +77,7 @@ def build_launcher(
     devices: Sequence[str],
     workers: int,
     slurm: str | None,
-) -> "Crew":
+) -> "WorkerLauncher":
     """Return the function with which `run` starts its workers and waits for them.
 
     Args:
@@ -93,8 +93,9 @@ def build_launcher(
             there is no Slurm.
     """
     from edge.errors import UsageError
-    from search.runner.workers import run_here, run_submitted, slurm_executor, slurm_options, worker_command
-    from search.storage.open import storage_url
+    from search.runner.launchers.processes import run_workers, worker_command
+    from search.runner.launchers.slurm import run_submitted, slurm_executor, slurm_options
+    from search.storage.urls import storage_url
 
     if not config.meter.startswith(("device:", "estimate:", "replay:")):
         raise UsageError(
@@ -109,7 +110,7 @@ def build_launcher(
         arguments += ["--device", url]
     command = worker_command(study, arguments)
     if slurm is None:
-        return lambda progress, deadline_s: run_here(command, workers, progress)
+        return lambda progress, deadline_s: run_workers(command, workers, progress)
     wanted = slurm_options(slurm)
     if storage_url(config).startswith("sqlite:"):
         raise UsageError("--slurm needs a storage that other hosts reach: --storage postgresql://USER@HOST/DATABASE")

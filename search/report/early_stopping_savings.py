@@ -1,72 +1,102 @@
-"""What giving up trials early has saved, stage by stage: an estimate from what the complete trials cost."""
+"""Estimate what pruning trials early has saved, from what the complete trials cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from search.evaluation import Phase, Stage
 from search.report.results import TrialResult
-from search.storage.study_state import OUT_OF_TIME
-from search.strategy.search_space import NO_NETWORK
 
-TRAINING = "train and convert"
-STAGES: dict[str, tuple[str, ...]] = {
-    "free": (),
-    "structure": ("structure", "measure structure"),
-    TRAINING: ("train", "convert", "train and convert"),  # the last: of studies that did not tell the two apart
-    "measure": ("measure",),
+PHASES: dict[Stage, tuple[Phase, ...]] = {
+    Stage.BOUND: (),
+    Stage.ARCHITECTURE: (Phase.ARCHITECTURE, Phase.MEASURE_ARCHITECTURE),
+    Stage.TRAINING: (Phase.TRAIN, Phase.CONVERT),
+    Stage.MEASUREMENT: (Phase.MEASURE,),
 }
-"""A trial's way, and the phases of each stage; what has none was given up on its MACs alone. Waiting is no stage."""
-DEVICE_STAGES = ("structure", "measure")
+"""The phases of each stage. Waiting belongs to no stage."""
+TIMED_STAGES = (Stage.ARCHITECTURE, Stage.TRAINING, Stage.MEASUREMENT)
+DEVICE_STAGES = (Stage.ARCHITECTURE, Stage.MEASUREMENT)
+StageSeconds = Mapping[Stage, float]
 
 
 @dataclass(frozen=True)
 class StageSaving:
-    """One stage over all trials; what is saved is None while no complete trial tells what the rest would have cost."""
+    """One stage over all trials: how many ended there, and the seconds that it cost and saved.
 
-    stage: str
+    The savings are None while no complete trial shows what the later stages would have cost.
+    """
+
+    stage: Stage
     ended: int
     spent_s: float
     device_saved_s: float | None
     training_saved_s: float | None
 
 
-def savings(trials: Sequence[TrialResult]) -> tuple[StageSaving, ...]:
-    """What each stage cost and saved, as if each trial that ended there had otherwise gone all the way.
+def early_stopping_savings(trials: Sequence[TrialResult]) -> tuple[StageSaving, ...]:
+    """Return what each stage cost and saved, as if its pruned trials had otherwise become complete.
 
-    Each stage after it counts with its median over the complete trials, a training that was broken off with the
+    Each later stage counts with its median over the complete trials, a stopped training with the
     median training less what it had taken.
     """
-    spent = [(trial, _stage_seconds(trial)) for trial in trials]
-    measured = [stage for stage, phases in STAGES.items() if phases]
-    complete = [seconds for trial, seconds in spent if trial.state == "COMPLETE" and {*measured} <= {*seconds}]
-    typical_s = {stage: median(seconds[stage] for seconds in complete) for stage in measured} if complete else None
-    return tuple(_saving(stage, spent, typical_s) for stage in STAGES)
+    seconds = [_stage_seconds(trial) for trial in trials]
+    typical_s = _typical_seconds(trials, seconds)
+    savings = []
+    for stage in PHASES:
+        spent_s = sum(each.get(stage, 0.0) for each in seconds)
+        pruned = []
+        for trial, trial_seconds in zip(trials, seconds, strict=True):
+            if trial.pruned_at is stage:
+                pruned.append(trial_seconds)
+        device_saved_s, training_saved_s = None, None
+        if typical_s is not None:
+            device_saved_s = _device_saved_s(stage, len(pruned), typical_s)
+            training_saved_s = _training_saved_s(stage, pruned, typical_s)
+        savings.append(StageSaving(stage, len(pruned), spent_s, device_saved_s, training_saved_s))
+    return tuple(savings)
 
 
-def ended_in(trial: TrialResult) -> str | None:
-    """The stage that gave the trial up; None where none did: it went on, failed, or the time was over."""
-    if trial.state != "PRUNED" or trial.reason.startswith((OUT_OF_TIME, NO_NETWORK)):
+def _stage_seconds(trial: TrialResult) -> dict[Stage, float]:
+    """Return the seconds of each stage that the trial has reached, in their order."""
+    found: dict[Stage, float] = {}
+    for stage, phases in PHASES.items():
+        seconds = [trial.seconds[phase] for phase in phases if phase in trial.seconds]
+        if seconds:
+            found[stage] = sum(seconds)
+    return found
+
+
+def _typical_seconds(
+    trials: Sequence[TrialResult], seconds: Sequence[StageSeconds]
+) -> StageSeconds | None:
+    """Return the median of each stage over the complete trials; None where there are none."""
+    complete = []
+    for trial, trial_seconds in zip(trials, seconds, strict=True):
+        if trial.is_complete and all(stage in trial_seconds for stage in TIMED_STAGES):
+            complete.append(trial_seconds)
+    if not complete:
         return None
-    return next(reversed(_stage_seconds(trial)), "free")
+    return {stage: median(each[stage] for each in complete) for stage in TIMED_STAGES}
 
 
-def _stage_seconds(trial: TrialResult) -> dict[str, float]:
-    """The seconds of each stage that the trial has come to, in their order."""
-    found = {stage: [trial.seconds[p] for p in phases if p in trial.seconds] for stage, phases in STAGES.items()}
-    return {stage: sum(seconds) for stage, seconds in found.items() if seconds}
+def _later_stages(stage: Stage) -> list[Stage]:
+    stages = list(PHASES)
+    return stages[stages.index(stage) + 1 :]
 
 
-def _saving(
-    stage: str, spent: Sequence[tuple[TrialResult, dict[str, float]]], typical_s: dict[str, float] | None
-) -> StageSaving:
-    here = [seconds for trial, seconds in spent if ended_in(trial) == stage]
-    spent_s = sum(seconds.get(stage, 0.0) for _, seconds in spent)
-    if typical_s is None:
-        return StageSaving(stage, len(here), spent_s, None, None)
-    stages = [*STAGES]
-    left = stages[stages.index(stage) + 1 :]
-    device_s = len(here) * sum(typical_s[later] for later in left if later in DEVICE_STAGES)
-    training_s = len(here) * typical_s[TRAINING] if TRAINING in left else 0.0
-    if stage == TRAINING:
-        training_s = sum(max(0.0, typical_s[TRAINING] - seconds[TRAINING]) for seconds in here)
-    return StageSaving(stage, len(here), spent_s, device_s, training_s)
+def _device_saved_s(stage: Stage, pruned: int, typical_s: StageSeconds) -> float:
+    saved_s = 0.0
+    for later in _later_stages(stage):
+        if later in DEVICE_STAGES:
+            saved_s += pruned * typical_s[later]
+    return saved_s
+
+
+def _training_saved_s(
+    stage: Stage, pruned: Sequence[StageSeconds], typical_s: StageSeconds
+) -> float:
+    if Stage.TRAINING in _later_stages(stage):
+        return len(pruned) * typical_s[Stage.TRAINING]
+    if stage is Stage.TRAINING:
+        return sum(max(0.0, typical_s[stage] - seconds.get(stage, 0.0)) for seconds in pruned)
+    return 0.0

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from compress.errors import UsageError
 from search.config import StudyConfig
+from search.objective import Objective
 from search.report.anonymize import anonymize_results
 from search.report.exported_result import (
     RESULT_FILE,
@@ -28,10 +29,13 @@ from search.report.exported_result import (
     SearchTime,
 )
 from search.report.formatting import markdown_table
-from search.report.pages.study_page import write_csv, write_page
+from search.report.machine_readable import write_csv
+from search.report.pages.study_page import write_page
 from search.report.results import StudyResults
 from search.report.tables import comparison_table
 from search.storage.artifacts import read_artifact
+from search.storage.study_record import record_of
+from search.storage.trial_record import MODEL, read_trials
 from search.study_file import self_contained_text
 
 SPEEDUPS = (60, 130)
@@ -57,7 +61,7 @@ def write_results(
         study_file: The study file; its text becomes part of the export.
         study: The stored study.
         config: Its configuration.
-        results: Its results, as `collect` reads them.
+        results: Its results, as `load_results` reads them.
 
     Raises:
         UsageError: The best trial was not compared with the base, its model is not the one that was measured, or
@@ -72,8 +76,9 @@ def write_results(
     if place.exists() and not (place / RESULT_FILE).is_file():
         remedy = "name a new folder, or an exported one"
         raise UsageError(f"{folder} exists and holds no {RESULT_FILE}", remedy=remedy)
-    trial = study.get_trials(deepcopy=False)[results.best_trial]
-    model = _model(config, trial.user_attrs["artifact model.tflite"], results.best.sha256)
+    best = results.trials[results.best_trial]
+    assert best.spec is not None  # it was compared
+    model = _model(config, best.artifacts[MODEL], results.best.sha256)
     result = _result(study_file, study, config, results)
     anonymous = anonymize_results(results, study)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +86,7 @@ def write_results(
         new = Path(unfinished) / "new"
         new.mkdir()
         (new / "model.tflite").write_bytes(model)
-        (new / "spec.json").write_text(_json(trial.user_attrs["spec"]), encoding="utf-8")
+        (new / "spec.json").write_text(_json(best.spec.to_dict()), encoding="utf-8")
         (new / RESULT_FILE).write_text(result.to_json(), encoding="utf-8")
         (new / "table.md").write_text(_markdown(comparison_table(anonymous)), encoding="utf-8")
         write_csv(anonymous, new)
@@ -103,16 +108,17 @@ def _result(study_file: Path, study: optuna.Study, config: StudyConfig, results:
     base, best, number = results.base, results.best, results.best_trial
     assert base is not None and best is not None and number is not None  # `write_results` has checked them
     anonymous = anonymize_results(results, study)
-    validation = study.get_trials(deepcopy=False)[number].user_attrs["candidate"]["accuracy_percent"]
+    own = results.trials[number].figures
+    assert own is not None  # it is complete
     energy = Comparison.of(base, best, lambda figures: figures.energy_mj)
     fom = Comparison.of(base, best, lambda figures: figures.fom, higher_is_better=True)
     return ExportedResult(
         name=results.name,
-        road=results.road,
+        road=str(results.objective),
         trial=number,
         sha256=best.sha256,
         accuracy_percent=Accuracies(
-            validation=validation, test=best.accuracy_percent, base_test=base.accuracy_percent
+            validation=own.accuracy_percent, test=best.accuracy_percent, base_test=base.accuracy_percent
         ),
         latency_ms=Comparison.of(base, best, lambda figures: figures.latency_ms),
         energy_mj=PowerComparison(**energy.model_dump(), estimated=best.estimated),
@@ -121,10 +127,10 @@ def _result(study_file: Path, study: optuna.Study, config: StudyConfig, results:
         macs=Comparison.of(base, best, lambda figures: figures.macs),
         bytes=Comparison.of(base, best, lambda figures: figures.model_bytes),
         peak_memory_mb=Comparison.of(base, best, lambda figures: figures.peak_memory_mb),
-        rule_percent=results.rule_percent,
+        rule_percent=results.constraint_percent,
         required_percent=results.required_percent,
         data=results.data,
-        base=study.user_attrs.get("identity", {}).get("base"),
+        base=record_of(study).base_key,
         seed=config.seed,
         device=anonymous.device,
         meter=anonymous.meter,
@@ -139,25 +145,22 @@ def _result(study_file: Path, study: optuna.Study, config: StudyConfig, results:
 
 
 def _trials(results: StudyResults) -> dict[str, int]:
-    counts = Counter(trial.state.lower() for trial in results.trials)
+    counts = Counter(trial.state.name.lower() for trial in results.trials)
     feasible = sum(trial.feasible for trial in results.trials)
     return {"all": len(results.trials), **counts, "complete and accurate enough": feasible}
 
 
 def _time(study: optuna.Study, results: StudyResults, base_ms: float) -> SearchTime:
-    stored = study.get_trials(deepcopy=False)
-    start = min(trial.datetime_start for trial in stored if trial.datetime_start)
-    ends = {
-        trial.number: (trial.datetime_complete - start).total_seconds() / 60
-        for trial in stored
-        if trial.datetime_complete
-    }
+    records = read_trials(study)
+    start = min(record.start for record in records if record.start)
+    ends = {record.number: (record.end - start).total_seconds() / 60 for record in records if record.end}
     seconds = sum(sum(trial.seconds.values()) for trial in results.trials)
+    is_latency = results.objective is Objective.LATENCY
     return SearchTime(
         seconds_of_all_trials=round(seconds, 1),
         wall_minutes=round(max(ends.values()), 2),
         best_found_after_minutes=round(ends[results.best_trial or 0], 2),
-        speedup_reached_after_minutes=_speedups(results, ends, base_ms) if results.road == "latency" else None,
+        speedup_reached_after_minutes=_speedups(results, ends, base_ms) if is_latency else None,
     )
 
 

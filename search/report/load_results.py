@@ -1,99 +1,166 @@
 """Read a study out of its storage, once, into plain data for tables and the report."""
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import optuna
-from optuna.storages._rdb.storage import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
 
 from compress.spec import CompressionSpec
 from edge.measuring.measurement import Measurement
+from search.adapters.optuna_rdb import read_summaries, read_whole
 from search.config import StudyConfig
-from search.report.results import IMPORTANCE_TRIALS, Figures, Phase, StudyResults, TrialResult
-from search.storage.bulk_queries import read_trials
-from search.storage.study_state import FINALIST, WORKER, best_trial
-
-ARTIFACT = "artifact "
-"""So begin the names of the attributes that hold an artifact's id."""
-GLANCED = ("reason", "shortfall", "candidate", "structure", "phases", "seconds", FINALIST)
-"""What counts, the best and the savings are made of."""
-
-
-def glance(study: optuna.Study, config: StudyConfig, last: int) -> StudyResults:
-    """As `collect`, without what only a report needs: the `last` trials and the best are whole, the others counted."""
-    database = getattr(study._storage, "_backend", None)
-    if not isinstance(database, RDBStorage):  # a proxy gives all or one at a time
-        return collect(study, config)
-    with database.engine.connect() as connection:
-        trials = read_trials(connection, study._study_id, attributes=GLANCED)
-    best = best_trial(study, trials=trials)
-    wanted = [trial._trial_id for trial in [*trials[-last:], *([best] if best else [])]]
-    with database.engine.connect() as connection:
-        whole = {trial.number: trial for trial in read_trials(connection, study._study_id, only=wanted)}
-    known = [_trial(whole[trial.number]) if trial.number in whole else _counted(trial) for trial in trials]
-    return _collect(study, config, known, whole[best.number] if best else None, {})
+from search.evaluation import Phase
+from search.report.results import (
+    MIN_IMPORTANCE_TRIALS,
+    DevicePhase,
+    Figures,
+    StudyResults,
+    TrialResult,
+)
+from search.storage.study_record import ComparedModel, FinalComparison, record_of
+from search.storage.trial_record import SUMMARY, TrialRecord, read_trial, read_trials
+from search.strategy.ranking import best_trial
 
 
-def collect(study: optuna.Study, config: StudyConfig) -> StudyResults:
-    """Everything that the study has found so far."""
-    trials = study.get_trials(deepcopy=False)
-    best = best_trial(study, trials=trials)
-    return _collect(study, config, [_trial(trial) for trial in trials], best, _importances(study))
+def load_summary(study: optuna.Study, config: StudyConfig, last: int) -> StudyResults:
+    """Return the results for `thrones status`: the `last` trials and the best have all details.
+
+    The others have what counts and savings need. The importances are left out.
+    """
+    summaries = read_summaries(study, SUMMARY)
+    if summaries is None:
+        return load_results(study, config)
+    records = [read_trial(trial) for trial in summaries]
+    best = _best(study, config, records)
+    wanted = summaries[-last:]
+    if best is not None and summaries[best.number] not in wanted:
+        wanted = [*wanted, summaries[best.number]]
+    whole = {}
+    if wanted:
+        whole = {trial.number: read_trial(trial) for trial in read_whole(study, wanted)}
+    trials = []
+    for record in records:
+        if record.number in whole:
+            trials.append(_trial_result(whole[record.number]))
+        else:
+            trials.append(_summary_result(record))
+    if best is not None:
+        best = whole[best.number]
+    return _study_results(study, config, trials, best, importances={})
 
 
-def _collect(
+def load_results(study: optuna.Study, config: StudyConfig) -> StudyResults:
+    """Return everything that the study has found so far."""
+    records = read_trials(study)
+    best = _best(study, config, records)
+    trials = map(_trial_result, records)
+    return _study_results(study, config, trials, best, _importances(study))
+
+
+def _best(
+    study: optuna.Study, config: StudyConfig, records: Sequence[TrialRecord]
+) -> TrialRecord | None:
+    comparison = record_of(study).final_comparison
+    if comparison is None:
+        return best_trial(records, config.road, {})
+    return best_trial(records, config.road, comparison.values)
+
+
+def _study_results(
     study: optuna.Study,
     config: StudyConfig,
     trials: Iterable[TrialResult],
-    best: FrozenTrial | None,
+    best: TrialRecord | None,
     importances: dict[str, float],
 ) -> StudyResults:
-    about = study.user_attrs
-    comparison: dict[str, Any] = about.get("comparison", {})
+    """Return the results of a study.
+
+    Args:
+        study: The stored study.
+        config: Its configuration.
+        trials: The results of its trials.
+        best: The record of the best trial, None where there is none.
+        importances: The importance of each parameter, 0..1.
+    """
+    stored = record_of(study)
+    facts = stored.facts
+    comparison = stored.final_comparison
     base_spec = CompressionSpec()
-    base = best_figures = None
-    if "base" in comparison:
-        base = _figures("unpruned base", comparison["base"], base_spec, "test")
-    # A comparison of an earlier run does not speak of a candidate that was found since.
-    compared = best is not None and comparison.get("trial") == best.number
-    if best is not None:
-        spec = CompressionSpec.from_dict(best.user_attrs["spec"])
-        if compared:
-            best_figures = _figures(f"trial {best.number}", comparison["best"], spec, "test")
-        else:
-            best_figures = _trial_figures(best, spec)
-    return StudyResults(
+    base_figures = None
+    if comparison is not None:
+        base_figures = _compared_figures("unpruned base", comparison.base, base_spec)
+    results = StudyResults(
         name=config.name,
-        road=config.road,
-        data=about.get("data", config.data),
-        data_source=about.get("data source", ""),
-        rule_percent=about.get("rule_percent", 0.0),
-        required_percent=about.get("required_percent", 0.0),
+        objective=config.road,
+        data=facts.data or config.data,
+        data_source=facts.data_source,
+        constraint_percent=facts.constraint_percent,
+        required_percent=facts.required_percent,
         device=", ".join(config.devices),
         meter=config.meter,
-        environment=about.get("environment", {}),
-        base=base,
-        best=best_figures,
-        best_trial=None if best is None else best.number,
-        compared=compared,
+        environment=dict(facts.environment),
+        base=base_figures,
+        best=None,
+        best_trial=None,
+        compared=False,
         base_architecture=base_spec.architecture(),
         importances=importances,
         trials=tuple(trials),
-        decision_images=about.get("decision_images", 0),
-        test_images=about.get("test_images", 0),
-        tie_tolerance=about.get("tie_tolerance", 0.0),
+        decision_images=facts.decision_images,
+        test_images=facts.test_images,
+        tie_tolerance=facts.tie_tolerance,
+    )
+    if best is None:
+        return results
+    # A comparison of an earlier run does not include a candidate that was found since.
+    is_compared = comparison is not None and comparison.trial == best.number
+    figures = _best_figures(best, comparison)
+    return replace(results, best=figures, best_trial=best.number, compared=is_compared)
+
+
+def _best_figures(best: TrialRecord, comparison: FinalComparison | None) -> Figures | None:
+    """Return the figures of the final comparison if it measured the best, else of its trial."""
+    if comparison is None or comparison.trial != best.number:
+        return _trial_figures(best)
+    if comparison.best is None or best.spec is None:
+        return None
+    return _compared_figures(f"trial {best.number}", comparison.best, best.spec)
+
+
+def _compared_figures(name: str, model: ComparedModel, spec: CompressionSpec) -> Figures:
+    return _figures(name, model.measurement, spec, model.test_accuracy_percent, "test")
+
+
+def _trial_figures(record: TrialRecord) -> Figures | None:
+    if record.spec is None or record.measurement is None or record.evaluation is None:
+        return None
+    percent = record.evaluation.accuracy.validation_percent
+    return _figures(
+        f"trial {record.number}", record.measurement, record.spec, percent, "validation"
     )
 
 
-def _figures(name: str, measured: dict[str, Any], spec: CompressionSpec, accuracy_of: str) -> Figures:
-    measurement = Measurement.from_dict(measured["measurement"])
+def _figures(
+    name: str,
+    measurement: Measurement,
+    spec: CompressionSpec,
+    accuracy_percent: float,
+    accuracy_of: str,
+) -> Figures:
+    """Return the figures of a model.
+
+    Args:
+        name: The name in tables.
+        measurement: The measurement of the model.
+        spec: The spec of the model.
+        accuracy_percent: The accuracy of the model.
+        accuracy_of: The images on which it was taken: "test" or "validation".
+    """
+    architecture = spec.architecture()
     return Figures(
         name=name,
-        accuracy_percent=measured["test_accuracy_percent" if accuracy_of == "test" else "accuracy_percent"],
+        accuracy_percent=accuracy_percent,
         accuracy_of=accuracy_of,
         latency_ms=measurement.latency_ms,
         p90_ms=measurement.p90_ms,
@@ -104,85 +171,84 @@ def _figures(name: str, measured: dict[str, Any], spec: CompressionSpec, accurac
         peak_memory_mb=measurement.peak_memory_mb,
         memory_growth_mb=measurement.memory_growth_mb,
         model_bytes=measurement.model_bytes,
-        parameters=spec.architecture().parameters,
-        macs=spec.architecture().macs,
+        parameters=architecture.parameters,
+        macs=architecture.macs,
         sha256=measurement.sha256,
         plan=measurement.plan.name,
     )
 
 
-def _trial_figures(trial: FrozenTrial, spec: CompressionSpec) -> Figures | None:
-    about = trial.user_attrs
-    if "measurement" not in about or "candidate" not in about:
-        return None
-    measured = {"measurement": about["measurement"], "accuracy_percent": about["candidate"]["accuracy_percent"]}
-    return _figures(f"trial {trial.number}", measured, spec, "validation")
-
-
-def _counted(trial: FrozenTrial) -> TrialResult:
-    """What GLANCED tells of a trial."""
-    about, complete = trial.user_attrs, trial.state == TrialState.COMPLETE
-    parted = about.get("candidate", {})
+def _summary_result(record: TrialRecord) -> TrialResult:
+    """Return what the attributes in SUMMARY say of a trial."""
+    refined_from = None
+    if record.refinement is not None:
+        refined_from = record.refinement.of
+    search_percent = None
+    decision_percent = None
+    if record.evaluation is not None:
+        search_percent = record.evaluation.accuracy.search_percent
+        decision_percent = record.evaluation.accuracy.decision_percent
     return TrialResult(
-        number=trial.number,
-        state=trial.state.name,
-        reason=about.get("reason", ""),
-        feasible=complete and about["shortfall"] <= 0,
-        value=trial.value if complete else None,  # Optuna gives a pruned trial its last accuracy
-        figures=None,
-        spec=None,
-        architecture=None,
-        operators={},
-        curve=(),
-        seconds=_seconds(about),
-        params={},
-        finalist_of=about.get(FINALIST),
-        search_percent=parted.get("search_percent"),
-        decision_percent=parted.get("decision_percent"),
+        number=record.number,
+        state=record.state,
+        end_reason=record.end_reason,
+        reason=record.message,
+        feasible=record.is_feasible,
+        value=record.value,
+        seconds=_seconds(record),
+        refined_from=refined_from,
+        search_percent=search_percent,
+        decision_percent=decision_percent,
     )
 
 
-def _trial(trial: FrozenTrial) -> TrialResult:
-    about = trial.user_attrs
-    spec = CompressionSpec.from_dict(about["spec"]) if "spec" in about else None
-    artifacts = {name.removeprefix(ARTIFACT): value for name, value in about.items() if name.startswith(ARTIFACT)}
+def _trial_result(record: TrialRecord) -> TrialResult:
+    architecture = None
+    if record.spec is not None:
+        architecture = record.spec.architecture()
+    operators: dict[str, int] = {}
+    if record.evaluation is not None:
+        operators = record.evaluation.operators
     return replace(
-        _counted(trial),
-        figures=None if spec is None else _trial_figures(trial, spec),
-        spec=spec,
-        architecture=None if spec is None else spec.architecture(),
-        operators=about.get("candidate", {}).get("operators", {}),
-        curve=tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values)),
-        params=dict(trial.params),
-        phases=_phases(about),
-        worker=about.get(WORKER, ""),
-        artifacts=artifacts,
-        measurement_json=json.dumps(about["measurement"]) if "measurement" in about else "",
+        _summary_result(record),
+        figures=_trial_figures(record),
+        spec=record.spec,
+        architecture=architecture,
+        operators=operators,
+        curve=record.curve,
+        params=dict(record.params),
+        phases=_device_phases(record),
+        worker=record.worker or "",
+        artifacts=dict(record.artifacts),
+        measurement=record.measurement or record.architecture_measurement,
     )
 
 
-def _phases(about: dict[str, Any]) -> tuple[Phase, ...]:
-    """Those that the stopwatch has written, each on the board that the trial tells."""
-    boards = {
-        "measure structure": about.get("structure", {}).get("device", ""),
-        "measure": about.get("measurement", {}).get("device", ""),
-    }
-    return tuple(Phase(name, start, seconds, boards.get(name, "")) for name, start, seconds in about.get("phases", ()))
+def _device_phases(record: TrialRecord) -> tuple[DevicePhase, ...]:
+    """Return the phases of a trial, each with the device that worked in it."""
+    devices: dict[Phase, str] = {}
+    if record.architecture is not None:
+        devices[Phase.MEASURE_ARCHITECTURE] = record.architecture.device
+    if record.measurement is not None:
+        devices[Phase.MEASURE] = record.measurement.device
+    phases = []
+    for each in record.phases:
+        device = devices.get(each.phase, "")
+        phases.append(DevicePhase(each.phase, each.start_s, each.seconds, device))
+    return tuple(phases)
 
 
-def _seconds(about: dict[str, Any]) -> dict[str, float]:
-    """The sum of each phase; a study of before phases were stored has sums."""
-    if "phases" not in about:
-        return dict(about.get("seconds", {}))
-    seconds: dict[str, float] = defaultdict(float)
-    for name, _, taken in about["phases"]:
-        seconds[name] += taken
-    return {name: round(value, 3) for name, value in seconds.items()}
+def _seconds(record: TrialRecord) -> dict[Phase, float]:
+    """Return the seconds of all phases of a kind together."""
+    seconds: dict[Phase, float] = defaultdict(float)
+    for each in record.phases:
+        seconds[each.phase] += each.seconds
+    return {phase: round(total, 3) for phase, total in seconds.items()}
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < IMPORTANCE_TRIALS or len({trial.value for trial in complete}) < 2:
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(complete) < MIN_IMPORTANCE_TRIALS or len({trial.value for trial in complete}) < 2:
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     return optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -1,150 +1,223 @@
-"""The end of a search: its most promising candidates, trained on for longer and tried in every format."""
+"""The end of a search: its best candidates are trained for longer, and tried in every quantization scheme."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import optuna
+from optuna.trial import TrialState
 
 from compress.quantization import Quantization
-from search.candidate.accuracy import stored_accuracy
-from search.candidate.context import Bench
-from search.runner.loop import optimize
+from search.adapters.optuna_trials import enqueue
+from search.candidate.context import TrialContext
+from search.evaluation import EndReason, Rejected, Rejection
+from search.objective import Objective
+from search.runner.loop import run_trials
 from search.runner.trial import run_trial
-from search.storage.study_state import (
-    FINALIST,
-    FORMAT,
-    OUT_OF_TIME,
-    best_value,
-    counted,
-    is_close,
-    is_finalist,
-    without_first_tries,
-)
+from search.storage.retry import count_trials, without_retried
+from search.storage.trial_history import TrialHistory
+from search.storage.trial_record import TrialRecord, refinement_attributes
+from search.strategy.ranking import best_value, is_close
 
-QAT_LOSS = 0.5
-"""Points of accuracy that quantization after training may cost before training is made aware of it."""
-NEARLY = 2.0
-"""Points that the first finalist may lack of being promising: one gained 5.8 in 8 epochs where 3.8 were predicted."""
-FAR_BEHIND = 2.0
-"""A structure so many times worse than the best was tells that its format suits this device for no finalist: int16x8
-takes 20 times as long as float32 on x86."""
-TWICE = "twice there"
-"""So begins the reason of a finalist that another worker had asked for as well."""
+MAX_QUANTIZATION_LOSS_POINTS = 0.5
+"""Points of accuracy that quantization after training may cost before quantization-aware training is tried."""
+MAX_FIRST_VIOLATION_POINTS = 2.0
+"""Points that the first candidate may lack of being predicted feasible: one gained 5.8 in 8 epochs where 3.8 were
+predicted."""
+MAX_SLOWDOWN = 2.0
+"""A scheme whose architecture is this many times worse than the best is tried for no further candidate: int16x8 takes
+20 times as long as float32 on x86."""
+UNCOUNTED = (EndReason.OUT_OF_TIME, EndReason.DUPLICATE)
 
 
-def finish(study: optuna.Study, bench: Bench, search_on: Callable[[], bool]) -> None:
-    """Train on the most promising candidate, and the next, until the budget ends, each in all formats.
+def run_final_training(
+    study: optuna.Study,
+    context: TrialContext,
+    history: TrialHistory,
+    deadline_s: float,
+    search_on: Callable[[], bool],
+) -> None:
+    """Train the best candidate for longer, then the next, until the budget ends; each in every scheme.
 
-    Where none is promising, `search_on()` runs one more trial of the search, or says that none is left: what a
-    finalist has learnt makes others promising that descend from it.
+    Args:
+        study: The study.
+        context: What the trials share.
+        history: The trials of the study.
+        deadline_s: `time.monotonic()` when the budget ends.
+        search_on: Runs one more trial of the search; returns False where none is left. It is called where no candidate
+            is predicted feasible: what a final training has learnt can change the prediction for those that start from
+            it.
     """
-    wanted = bench.config.final_training
-    tried: set[int] = set()  # a format that the budget's end cut off is not asked for again and again
-    while wanted.candidates and bench.deadline_s > time.monotonic() and not bench.orphaned():
-        before, hopeless = finalists(study), hopeless_formats(study)
-        for origin, (first, *others) in before.items():
-            formats = [] if others or origin in tried else _other_formats(first, wanted.quantization)
-            for quantization in (name for name in formats if name.post_training not in hopeless):
-                study.enqueue_trial(first.params, user_attrs={FINALIST: origin, FORMAT: quantization.value})
-                tried.add(origin)
-        train_waiting_finalists(study, bench)
-        if len(before) < wanted.candidates and enqueue_finalist(study):
-            train_waiting_finalists(study, bench)
-            if len(finalists(study)) == len(before):  # cut off by the budget's end
+    settings = context.config.final_training
+    attempted: set[int] = set()  # a scheme that the budget's end cut off is not enqueued again and again
+    while settings.candidates and deadline_s > time.monotonic() and not context.is_orphaned():
+        records = history.records()
+        before = final_trainings(records)
+        for origin, trials in before.items():
+            if len(trials) == 1 and origin not in attempted:
+                if _enqueue_other_schemes(study, records, trials[0], settings.quantization):
+                    attempted.add(origin)
+        run_waiting(study, context, history, deadline_s)
+        if len(before) < settings.candidates and enqueue_next(study, history.records(), context.objective):
+            run_waiting(study, context, history, deadline_s)
+            if len(final_trainings(history.records())) == len(before):  # cut off by the budget's end
                 return
         elif not search_on():
             return
 
 
-def _other_formats(trial: optuna.trial.FrozenTrial, formats: list[Quantization]) -> list[Quantization]:
-    """The formats to try a trained finalist in; quantization-aware training where int8 costs more than QAT_LOSS."""
-    about = trial.user_attrs
-    if "candidate" not in about:
+def _enqueue_other_schemes(
+    study: optuna.Study, records: Sequence[TrialRecord], first: TrialRecord, schemes: Sequence[Quantization]
+) -> bool:
+    """Enqueue a candidate that had its final training in the other schemes; return True where there was one."""
+    assert first.refinement is not None  # it is a final training
+    hopeless = hopeless_schemes(records)
+    wanted = [
+        scheme for scheme in other_schemes(first, schemes) if scheme.post_training not in hopeless
+    ]
+    for scheme in wanted:
+        enqueue(study, first.params, refinement_attributes(first.refinement.of, str(scheme)))
+    return bool(wanted)
+
+
+def other_schemes(first: TrialRecord, schemes: Sequence[Quantization]) -> list[Quantization]:
+    """Return the schemes in which a candidate is tried after its first final training.
+
+    Quantization-aware training is tried where int8 costs more than MAX_QUANTIZATION_LOSS_POINTS.
+    """
+    if first.evaluation is None or first.spec is None:
         return []
-    used, curve = about["spec"]["quantization"], trial.intermediate_values
-    loss = curve[max(curve)] - stored_accuracy(about["candidate"]).search_percent
-    aware = used == Quantization.INT8 and loss > QAT_LOSS
-    return [name for name in formats if name != used and (aware or not name.needs_aware_training)]
+    loss_points = first.curve[-1] - first.evaluation.accuracy.search_percent
+    is_int8 = first.spec.quantization is Quantization.INT8
+    tries_aware = is_int8 and loss_points > MAX_QUANTIZATION_LOSS_POINTS
+    return [
+        scheme
+        for scheme in schemes
+        if scheme is not first.spec.quantization and (tries_aware or not scheme.needs_aware_training)
+    ]
 
 
-def hopeless_formats(study: optuna.Study) -> set[Quantization]:
-    """The formats in which a finalist was given up for its structure, FAR_BEHIND the best that there was."""
-    trials = study.get_trials(deepcopy=False)
+def hopeless_schemes(records: Sequence[TrialRecord]) -> set[Quantization]:
+    """Return the schemes in which a candidate was rejected for an architecture MAX_SLOWDOWN times behind the best."""
     found = set()
-    for trial in trials:
-        about = trial.user_attrs
-        if trial.state != optuna.trial.TrialState.PRUNED or not is_finalist(trial) or "structure" not in about:
+    for record in records:
+        if record.state is not TrialState.PRUNED or not record.is_refinement:
             continue
-        if about["structure"].get("advantage", 1.0) * FAR_BEHIND < 1:
-            found.add(Quantization(about["spec"]["quantization"]).post_training)
+        if record.architecture is None or record.architecture.advantage is None or record.spec is None:
+            continue
+        if record.architecture.advantage * MAX_SLOWDOWN < 1:
+            found.add(record.spec.quantization.post_training)
     return found
 
 
-def run_once(trial: optuna.Trial, bench: Bench) -> float:
-    """As `run_trial`, and a finalist that is there twice is given up: two workers may ask for it at the same time."""
-    if is_finalist(trial):
-        origin, quantization = trial.user_attrs[FINALIST], trial.user_attrs.get(FORMAT)
-        for other in finalists(trial.study).get(origin, []):
-            if other.number < trial.number and other.user_attrs.get(FORMAT) == quantization:
-                raise optuna.TrialPruned(f"{TWICE}: trial {other.number} is the same finalist in the same format")
-    return run_trial(trial, bench)
+def run_unless_duplicate(
+    trial: optuna.Trial, context: TrialContext, history: TrialHistory, deadline_s: float
+) -> float:
+    """Run the trial, unless another worker has enqueued the same final training at the same time.
+
+    Args:
+        trial: The running trial.
+        context: What the trials share.
+        history: The trials of the study.
+        deadline_s: `time.monotonic()` when the budget ends.
+    """
+    records = history.records()
+    own = records[trial.number].refinement
+    if own is not None:
+        for other in final_trainings(records).get(own.of, []):
+            if other.number < trial.number and other.refinement == own:
+                message = f"duplicate: trial {other.number} is the same final training"
+                raise Rejected(Rejection(EndReason.DUPLICATE, message))
+    return run_trial(trial, context, history, deadline_s)
 
 
-def train_waiting_finalists(study: optuna.Study, bench: Bench) -> None:
-    """Run the finalists that were asked for and not run: of this run, or of one that was stopped among them."""
+def run_waiting(study: optuna.Study, context: TrialContext, history: TrialHistory, deadline_s: float) -> None:
+    """Run the final trainings that wait: of this run, or of an earlier one that was stopped.
+
+    Args:
+        study: The study.
+        context: What the trials share.
+        history: The trials of the study.
+        deadline_s: `time.monotonic()` when the budget ends.
+    """
 
     def left() -> int:
-        waiting = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
-        return sum(map(is_finalist, waiting))
+        waiting = [record for record in history.records() if record.state is TrialState.WAITING]
+        return sum(record.is_refinement for record in waiting)
 
-    def run_one(trial: optuna.Trial, bench: Bench) -> float:
-        if not is_finalist(trial) and counted(study.get_trials(deepcopy=False)) > bench.config.budget.trials:
-            raise optuna.TrialPruned("another worker took the finalist, and the budget has no trial left")
-        return run_once(trial, bench)
+    def run_one(trial: optuna.Trial) -> float:
+        records = history.records()
+        is_over = count_trials(records) > context.config.budget.trials
+        if is_over and not records[trial.number].is_refinement:
+            message = "another worker took the final training, and the budget has no trial left"
+            raise Rejected(Rejection(EndReason.NOTHING_LEFT, message))
+        return run_unless_duplicate(trial, context, history, deadline_s)
 
-    optimize(study, bench, run_one, left)
+    run_trials(study, context, history, run_one, deadline_s=deadline_s, left=left)
 
 
-def finalists(study: optuna.Study) -> dict[int, list[optuna.trial.FrozenTrial]]:
-    """The finalists' trials by the trial that each of them began with.
+def final_trainings(records: Sequence[TrialRecord]) -> dict[int, list[TrialRecord]]:
+    """Return the final trainings by the number of the candidate's trial in the search.
 
-    Not those that the budget's end cut off, that were asked for again, or that were there twice.
+    Those that the budget's end cut off, that were retried, or that were duplicates are left out.
     """
-    found: dict[int, list[optuna.trial.FrozenTrial]] = {}
-    trials = study.get_trials(deepcopy=False)
-    for trial in without_first_tries(trials):
-        if is_finalist(trial) and not trial.user_attrs.get("reason", "").startswith((OUT_OF_TIME, TWICE)):
-            found.setdefault(trial.user_attrs[FINALIST], []).append(trial)
+    found: dict[int, list[TrialRecord]] = {}
+    for record in without_retried(records):
+        if record.refinement is not None and record.end_reason not in UNCOUNTED:
+            found.setdefault(record.refinement.of, []).append(record)
     return found
 
 
-def enqueue_finalist(study: optuna.Study) -> bool:
-    """Ask for the most promising candidate once more, to be trained to its end; whether there was one.
-
-    What the finalists so far had more, or less, than was predicted of them is expected of the next one too. The first
-    may be one that is only nearly promising, where there is nothing better: what it reaches tells of the others.
-    """
-    trials = study.get_trials(deepcopy=False)
-    asked = finalists(study)
-    # By the images of the search alone: those that decide about a finalist must not choose the next one.
-    surprises = [
-        trials[origin].user_attrs["constraint"] - tries[0].user_attrs["constraint"]
-        for origin, tries in asked.items()
-        if "shortfall" in tries[0].user_attrs
-    ]
-    surprise = sum(surprises) / len(surprises) if surprises else 0.0
-    bar = best_value(study)
-    maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE
-    complete = [t for t in trials if t.state == optuna.trial.TrialState.COMPLETE and not is_finalist(t)]
-    for trial in sorted(complete, key=lambda trial: trial.value or 0.0, reverse=maximise):
-        value = trial.value or 0.0
-        if bar is not None and not is_close(value, bar) and (value > bar) != maximise:
-            return False  # neither this one nor those behind it can win
-        if trial.number not in asked and trial.user_attrs["constraint"] <= surprise:
-            study.enqueue_trial(trial.params, user_attrs={FINALIST: trial.number})
-            return True
-    nearest = min(complete, key=lambda trial: float(trial.user_attrs["constraint"]), default=None)
-    if asked or bar is not None or nearest is None or nearest.user_attrs["constraint"] > NEARLY:
+def enqueue_next(study: optuna.Study, records: Sequence[TrialRecord], objective: Objective) -> bool:
+    """Enqueue the final training of the most promising candidate; return False where none is worth it."""
+    chosen = next_candidate(records, objective)
+    if chosen is None:
         return False
-    study.enqueue_trial(nearest.params, user_attrs={FINALIST: nearest.number})
+    enqueue(study, chosen.params, refinement_attributes(chosen.number))
     return True
+
+
+def next_candidate(records: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
+    """Return the candidate whose final training comes next, or None.
+
+    The mean error of earlier predictions corrects the next one. The first candidate may miss its prediction by
+    MAX_FIRST_VIOLATION_POINTS where there is nothing better: its result says more about the others.
+    """
+    trained = final_trainings(records)
+    error_points = _mean_prediction_error(records, trained)
+    bar = best_value(records, objective)
+    candidates = [record for record in records if record.is_complete and not record.is_refinement]
+    candidates.sort(key=lambda record: record.value or 0.0, reverse=objective.is_maximized)
+    for record in candidates:
+        if bar is not None and _is_behind(record, bar, objective):
+            return None  # neither this one nor those behind it can win
+        if record.number not in trained and _violation(record) <= error_points:
+            return record
+    if trained or bar is not None:
+        return None
+    nearest = min(candidates, key=_violation, default=None)
+    if nearest is None or _violation(nearest) > MAX_FIRST_VIOLATION_POINTS:
+        return None
+    return nearest
+
+
+def _mean_prediction_error(records: Sequence[TrialRecord], trained: dict[int, list[TrialRecord]]) -> float:
+    """Return the mean of predicted minus reached violation; 0 where nothing is known.
+
+    Both are taken on the images of the search: those that decide must not choose the next candidate.
+    """
+    errors = [
+        _violation(records[origin]) - _violation(trials[0])
+        for origin, trials in trained.items()
+        if trials[0].evaluation is not None
+    ]
+    return sum(errors) / len(errors) if errors else 0.0
+
+
+def _violation(record: TrialRecord) -> float:
+    return 0.0 if record.predicted_violation is None else record.predicted_violation
+
+
+def _is_behind(record: TrialRecord, bar: float, objective: Objective) -> bool:
+    value = record.value or 0.0
+    return not is_close(value, bar) and not objective.is_better(value, bar)
+

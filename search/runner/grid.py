@@ -1,66 +1,92 @@
 """A grid instead of a search: Tables 1 and 2, where every setting is trained and measured, and none is given up."""
 
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
 import optuna
+from optuna.trial import TrialState
 
-from search.candidate.accuracy import shortfall_of
-from search.candidate.architecture_speed import measure_on_test_images
-from search.candidate.context import Bench
-from search.candidate.phase_timer import Stopwatch
-from search.candidate.shared_weights import attach_weights, fetch_weights
-from search.candidate.train import obtain, test_accuracy_percent
+from search.candidate.context import TrialContext
+from search.candidate.evaluate import test_accuracy_percent
+from search.candidate.measure import measure_on_test_images
+from search.candidate.pipeline import Steps
+from search.candidate.weights import TrainedWeights
 from search.config_sections import Grid
-from search.runner.loop import optimize
-from search.storage.study_state import asked_params
-from search.storage.trial_attributes import attach, tell_candidate, tell_measurement
-from search.strategy.early_stopping import objective
-from search.strategy.search_space import grid_params, stands, suggest_row
+from search.evaluation import EndReason, Rejected, Rejection
+from search.runner.loop import run_trials
+from search.runner.run_pipeline import run_pipeline
+from search.runner.trial import SEARCH_STEPS, record_candidate
+from search.storage.trial_history import TrialHistory
+from search.strategy.grid_space import grid_rows, is_current, suggest_row
+from search.strategy.task import Requirements, Task
+
+GRID_STEPS: Steps[TrialContext, TrainedWeights] = replace(
+    SEARCH_STEPS,
+    measure_architecture=None,
+    measure=lambda task, context, model, architecture: measure_on_test_images(context, model, context.plan),
+    test_accuracy=test_accuracy_percent,  # at once: it is a line of a table, and nothing is chosen
+)
 
 
-def run_grid(study: optuna.Study, bench: Bench, grid: Grid) -> None:
-    """Run the rows that were asked for, until none is left or the budget ends."""
-    waiting = optuna.trial.TrialState.WAITING
-    optimize(
-        study, bench, lambda trial, bench: run_row(trial, bench, grid), lambda: len(_rows(study, waiting)), stay=True
-    )
+def run_grid(
+    study: optuna.Study, context: TrialContext, history: TrialHistory, grid: Grid, deadline_s: float
+) -> None:
+    """Run the rows that were enqueued, until none is left or the budget ends.
 
-
-def tell_missing(study: optuna.Study, bench: Bench, grid: Grid) -> None:
-    """Say how many rows are not whole, if any."""
-    wanted, trials = grid_params(grid), study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    whole = [asked_params(trial) for trial in trials if stands(trial, bench.config, grid)]
-    missing = [row for row in wanted if row not in whole]
-    if missing:
-        bench.progress.line(f"{len(missing)} of {len(wanted)} rows are missing; run the same command again for them")
-
-
-def _rows(study: optuna.Study, *states: optuna.trial.TrialState) -> list[dict[str, Any]]:
-    return [asked_params(trial) for trial in study.get_trials(deepcopy=False, states=states)]
-
-
-def run_row(trial: optuna.Trial, bench: Bench, grid: Grid) -> float:
-    """Train, convert and measure one setting over the whole test set; the road's value.
-
-    Unlike a search's trial it takes its test accuracy at once: it is a line of the table, and nothing is chosen.
+    Args:
+        study: The study.
+        context: What the trials share.
+        history: The trials of the study.
+        grid: The grid.
+        deadline_s: `time.monotonic()` when the budget ends.
     """
-    with Stopwatch(trial) as clock:
-        bench.progress.trial(trial.number, clock.on_status)
-        if not asked_params(trial.study.get_trials(deepcopy=False)[trial.number]):
-            raise optuna.TrialPruned("another worker took the row, and no other is left")
-        spec = suggest_row(trial, bench.config, grid)
-        trial.set_user_attr("spec", spec.to_dict())
-        fetch_weights(bench, trial.study.get_trials(deepcopy=False), spec)
-        candidate = obtain(bench, spec, trial, clock, required_percent=0.0, has_incumbent=False)
-        with clock.phase("measure"):
-            bench.progress.phase(f"measuring, {bench.plan.name} plan")
-            measurement = measure_on_test_images(bench, candidate.model, bench.plan)
-            test_percent = test_accuracy_percent(bench, candidate.model)
-        shortfall = shortfall_of(candidate.accuracy, bench.rule_percent, bench.required_percent)
-        tell_measurement(trial, measurement)
-        tell_candidate(trial, candidate.model, candidate.operators, candidate.accuracy, shortfall)
-        attach(trial, bench.artifacts, candidate.model, measurement)
-        attach_weights(trial, bench, spec)
-        trial.set_user_attr("test_accuracy_percent", test_percent)
-        trial.set_user_attr("constraint", shortfall)
-        return objective(bench.config.road, measurement, candidate.accuracy.search_percent)
+
+    def left() -> int:
+        return sum(record.state is TrialState.WAITING for record in history.records())
+
+    run_one = partial(run_row, context=context, history=history, grid=grid, deadline_s=deadline_s)
+    run_trials(study, context, history, run_one, deadline_s=deadline_s, left=left, wait_for_others=True)
+
+
+def log_missing_rows(context: TrialContext, history: TrialHistory, grid: Grid) -> None:
+    """Say how many rows of the grid are missing, if any."""
+    complete = [record for record in history.records() if record.is_complete]
+    current = [dict(record.enqueued) for record in complete if is_current(record, context.config, grid)]
+    wanted = [row.params for row in grid_rows(grid)]
+    missing = [params for params in wanted if params not in current]
+    if missing:
+        context.progress.line(
+            f"{len(missing)} of {len(wanted)} rows are missing; run the same command again for them"
+        )
+
+
+def run_row(
+    trial: optuna.Trial, context: TrialContext, history: TrialHistory, grid: Grid, deadline_s: float
+) -> float:
+    """Train, convert and measure one setting over the whole test set; return the objective's value.
+
+    Args:
+        trial: The running trial.
+        context: What the trials share.
+        history: The trials of the study.
+        grid: The grid.
+        deadline_s: `time.monotonic()` when the budget ends.
+
+    Raises:
+        Rejected: No row was left for this trial.
+        CandidateError: The model cannot be converted.
+        EdgeError: The model cannot be measured.
+    """
+    records = history.records()
+    if not records[trial.number].enqueued:
+        raise Rejected(Rejection(EndReason.NOTHING_LEFT, "another worker took the row, and no other is left"))
+    task = Task(
+        spec=suggest_row(trial, context.config, grid),
+        requirements=Requirements(context.constraint_percent, context.required_percent, deadline_s),
+        records=records,
+    )
+    evaluation = run_pipeline(trial, task, context, GRID_STEPS)
+    # Nothing is predicted of a row: what it lacks is what it has measured.
+    evaluation = replace(evaluation, predicted_violation=evaluation.constraint_violation)
+    record_candidate(trial, task, context, evaluation)
+    return evaluation.value

@@ -1,4 +1,4 @@
-"""Ctrl-C at the right moment: inside a trial at once, but never between two writes of Optuna's own bookkeeping."""
+"""Let Ctrl-C interrupt a trial at once, but never between two writes of Optuna's own bookkeeping."""
 
 import signal
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from typing import Any
 
 
 class Interrupts:
-    """Inside the `with`, SIGINT raises KeyboardInterrupt within `let_through` alone; elsewhere it is kept until then.
+    """Inside the `with`, SIGINT raises KeyboardInterrupt within `let_through` only; elsewhere it waits until then.
 
-    Raised in the middle of `study.tell`, it would leave the trial running, or end in an error of Optuna's.
+    In the middle of `study.tell` it would leave the trial running, or end in an error of Optuna's.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Interrupts:
 
     @contextmanager
     def let_through(self) -> Iterator[None]:
-        """Where Ctrl-C may end what is being done."""
+        """Let Ctrl-C end what happens in the `with`."""
         self._through = True
         try:
             if self._kept:
@@ -42,6 +42,6 @@ class Interrupts:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._through:
-            self._through = False  # a second one must not disturb what the first one set off
+            self._through = False  # a second one must not disturb the handling of the first
             raise KeyboardInterrupt
         self._kept = True

@@ -1,4 +1,4 @@
-"""How a study is created, resumed and joined, and what all its trials have in common. Needs no TensorFlow."""
+"""How a study is created, resumed and joined. Needs no TensorFlow."""
 
 import json
 import platform
@@ -15,152 +15,196 @@ from edge.devices.device import Device
 from edge.devices.pool import Pool, calibrate
 from edge.measuring.plan import MeasurePlan
 from search.candidate.calibration import check_speed
+from search.candidate.worker_context import WorkerContext
 from search.config import StudyConfig
-from search.runner.loop import UNITS, Shift
-from search.storage.artifacts import settle
-from search.storage.open import open_storage, shown, storage_url
-from search.storage.study_state import TIE, asked_params, best_value, load_study, reclaim, retry_stale, sampler
-from search.strategy.search_space import stands
+from search.storage.artifacts import record_artifacts_place
+from search.storage.open import load_study, open_storage
+from search.storage.retry import fail_abandoned_trials, retry_stale_trial
+from search.storage.study_record import StudyFacts, StudyRecord, read_study, record_beginning, record_run
+from search.storage.trial_record import TrialRecord, read_trials
+from search.storage.urls import redact_url, storage_url
+from search.strategy.grid_space import is_current
+from search.strategy.ranking import best_value
+from search.strategy.sampler import build_sampler
 from search.version import version
 
-Identity = dict[str, Any]
+Fingerprint = Mapping[str, Any]
 BASE_MS = "unpruned base [ms]"
+"""The speed of the base on the device when the study began. It need not be just the same later."""
 
 
-def identity(
+def fingerprint_of(
     config: StudyConfig,
     *,
     data: str,
     test: str,
     base: str,
-    board: Mapping[str, str],
-    made_by: Mapping[str, Any],
+    device_kind: Mapping[str, str],
+    versions: Mapping[str, Any],
     base_ms: float | None = None,
-) -> Identity:
-    """What all trials of a study have in common; not how long it runs, where it is kept, or who works on it.
+) -> Fingerprint:
+    """Return what all trials of a study have in common; not how long it runs, where it is kept, or who works on it.
 
-    data, test, base: keys of the images and of the base's weights. made_by: versions of what trains and converts.
-    base_ms: the speed of the base on the device when the study begins, which need not be just the same later.
+    Args:
+        config: The study.
+        data: A hash of the images.
+        test: A hash of the test images.
+        base: A hash of the base's weights.
+        device_kind: The kind of device, and what gives the power.
+        versions: The versions of what trains and converts.
+        base_ms: The speed of the base on the device now; None where nothing is measured.
     """
-    left_out: Any = dict.fromkeys(("budget", "folder", "name", "initial", "storage", "artifacts", "device"), True)
-    left_out |= {"final_training": {"budget_fraction"}, "training": {"threads"}}
+    names = ("budget", "folder", "name", "initial", "storage", "artifacts", "device")
+    left_out: dict[str, Any] = dict.fromkeys(names, True)
+    left_out["final_training"] = {"budget_fraction"}
+    left_out["training"] = {"threads"}
     left_out["grid"] = {"pruning_ratio", "epochs", "quantization"} if config.grid else True  # rows may be added
-    setting = json.loads(config.model_dump_json(exclude=left_out))
-    found = {**setting, "data": data, "test images": test, "base": base, "kind of board": dict(board), **made_by}
-    return found if base_ms is None else {**found, BASE_MS: base_ms}
+    settings = json.loads(config.model_dump_json(exclude=left_out))
+    keys = {"data": data, "test images": test, "base": base, "kind of device": dict(device_kind)}
+    found = {**settings, **keys, **versions}
+    if base_ms is not None:
+        found[BASE_MS] = base_ms
+    return found
 
 
-def check_meter(road: str, device: Device) -> None:
-    """Raises UsageError where the road needs a meter and the device has none."""
-    if road != "latency" and not device.measures_power:
-        raise UsageError(f"road {road} needs a meter, {device.url} has none: name one with --meter")
-
-
-def begin_study(
-    shift: Shift, who: Identity, facts: Mapping[str, Any], asked: Sequence[Mapping[str, Any]]
+def create_or_resume_study(
+    context: WorkerContext,
+    fingerprint: Fingerprint,
+    facts: StudyFacts,
+    wanted: Sequence[Mapping[str, Any]],
+    deadline_s: float,
 ) -> optuna.Study:
-    """Create or resume a study, ask for the candidates to try first, and set the clock for those who join.
+    """Create or resume a study, enqueue what is to be tried first, and set the clock for those who join.
 
-    Only for one process at a time. Raises UsageError for a storage of another study, and where this host cannot read
-    and write the study's artifacts.
+    Only one process at a time may call it.
+
+    Args:
+        context: The worker.
+        fingerprint: What all trials have in common.
+        facts: What reports say of the study.
+        wanted: The parameters to enqueue; those that are there already are left out.
+        deadline_s: `time.monotonic()` when the budget ends.
+
+    Raises:
+        UsageError: The storage has another study of this name, or this host cannot read and write its artifacts.
     """
-    config = shift.config
+    config = context.config
     study = optuna.create_study(
         study_name=config.name,
-        storage=open_storage(storage_url(config), retry_stale),
-        sampler=sampler(),
-        direction="maximize" if config.road == "fom" else "minimize",
+        storage=open_storage(storage_url(config), retry_stale_trial),
+        sampler=build_sampler(),
+        direction=config.road.direction,
         load_if_exists=True,
     )
-    if "identity" in study.user_attrs:
-        _check(study, config, who)
-        _tell_version(study, shift)
+    stored = read_study(study)
+    if stored is None:
+        record_beginning(study, fingerprint, facts)
     else:
-        study.set_user_attr("identity", who)
-        for name, value in {"road": config.road, "tie_tolerance": TIE, **facts}.items():
-            study.set_user_attr(name, value)
-    settle(study, config)
-    study.set_user_attr("version", version())
-    study.set_user_attr("until", time.time() + shift.deadline_s - time.monotonic())
+        _check_fingerprint(stored.fingerprint, config, fingerprint)
+        _log_version(stored, context)
+    record_artifacts_place(study, config)
+    record_run(study, version(), time.time() + deadline_s - time.monotonic())
     here = f"{platform.node()}:"
-    reclaim(study, lambda worker: worker is None or worker.startswith(here))  # nobody else is at work on this host
-    best = best_value(study)
+    fail_abandoned_trials(study, lambda worker: worker is None or worker.startswith(here))  # nobody else works here
+    records = read_trials(study)
+    best = best_value(records, config.road)
     if best is not None:
-        shift.progress.best(f"{best:.4g} {UNITS[config.road]}")
-    there = [asked_params(trial) for trial in study.get_trials(deepcopy=False) if _counts(trial, config)]
-    for params in asked:  # also those written into the file since
+        context.progress.best(f"{best:.4g} {config.road.unit}")
+    there = [dict(record.enqueued) for record in records if _counts(record, config)]
+    for params in wanted:  # also those written into the file since
         if dict(params) not in there:
             study.enqueue_trial(dict(params))
             there.append(dict(params))
     return study
 
 
-def _tell_version(study: optuna.Study, shift: Shift) -> None:
-    before = study.user_attrs.get("version")
-    if before not in (None, version()):
-        shift.progress.line(
-            f"thrones {version()} continues this study, which {before} has run; both train and convert alike"
+def _log_version(stored: StudyRecord, context: WorkerContext) -> None:
+    if stored.version not in ("", version()):
+        context.progress.line(
+            f"thrones {version()} continues this study, which {stored.version} has run; both train and convert alike"
         )
 
 
-def _counts(trial: optuna.trial.FrozenTrial, config: StudyConfig) -> bool:
-    """Whether a candidate need not be asked for again: a grid's row that failed or was trained otherwise must be."""
+def _counts(record: TrialRecord, config: StudyConfig) -> bool:
+    """Return True where a candidate need not be enqueued again: a grid's row must, once it failed or is not current."""
     if config.grid is None:
         return True
-    if trial.state == optuna.trial.TrialState.COMPLETE:
-        return stands(trial, config, config.grid)
-    return trial.state != optuna.trial.TrialState.FAIL
+    if record.is_complete:
+        return is_current(record, config, config.grid)
+    return record.state is not optuna.trial.TrialState.FAIL
 
 
-def compare_boards(
-    study: optuna.Study, shift: Shift, device: Device, plan: MeasurePlan, model: bytes, images: NDArray[np.uint8]
+def compare_devices(
+    study: optuna.Study,
+    context: WorkerContext,
+    device: Device,
+    plan: MeasurePlan,
+    model: bytes,
+    images: NDArray[np.uint8],
 ) -> None:
-    """Where there are several boards: run the same model on each, and say and store how they differ.
+    """Run the same model on each device of a pool, and show how they differ; do nothing for a single device.
 
-    Raises UsageError where they differ by more than `edge.devices.pool.calibrate` allows.
+    Args:
+        study: The study.
+        context: The worker.
+        device: The device, or the pool.
+        plan: How the model is measured.
+        model: The model.
+        images: uint8 (N, 32, 32, 3).
+
+    Raises:
+        UsageError: They differ by more than `edge.devices.pool.calibrate` allows.
     """
     if isinstance(device, Pool):
-        shift.progress.phase("comparing the boards")
+        context.progress.phase("comparing the devices")
         found_ms = calibrate(device, model, plan, images)
-        study.set_user_attr("calibration", found_ms)
-        shift.progress.line("boards: " + ", ".join(f"{url} {ms:.4g} ms" for url, ms in found_ms.items()))
+        context.progress.line("devices: " + ", ".join(f"{url} {ms:.4g} ms" for url, ms in found_ms.items()))
 
 
-def join(config: StudyConfig, who: Identity) -> tuple[optuna.Study, float]:
-    """A study that another process has begun, and the seconds that are left of its budget.
+def join_study(config: StudyConfig, fingerprint: Fingerprint) -> tuple[optuna.Study, float]:
+    """Return a study that another process has begun, and the seconds that are left of its budget.
 
     Raises UsageError for a study that was not begun or whose time is over, for another version of thrones, and for
-    another space, base, data or kind of board.
+    another space, base, data or kind of device.
     """
-    study = load_study(config)
-    _check(study, config, who)
-    theirs = study.user_attrs["version"]
-    if theirs != version():
+    study = load_study(config, retry_stale_trial)
+    study.sampler = build_sampler()
+    stored = read_study(study)
+    if stored is None:
+        raise UsageError(f"{redact_url(storage_url(config))}: {config.name} has not begun; start it with `thrones run`")
+    _check_fingerprint(stored.fingerprint, config, fingerprint)
+    if stored.version != version():
         raise UsageError(
-            f"this is thrones {version()}, the study is run by {theirs}; install the same version on all hosts"
+            f"this is thrones {version()}, the study is run by {stored.version}; install the same version on all hosts"
         )
-    left_s = float(study.user_attrs["until"]) - time.time()
+    left_s = stored.deadline_s - time.time()
     if left_s <= 0:
         raise UsageError(f"the time of {config.name} was over {-left_s / 60:.0f} minutes ago; start `thrones run`")
     return study, left_s
 
 
-def _check(study: optuna.Study, config: StudyConfig, who: Identity) -> None:
-    stored = dict(study.user_attrs["identity"])
-    who = dict(who)
-    speeds_ms = stored.pop(BASE_MS, None), who.pop(BASE_MS, None)
-    if stored != who:
-        other = next(key for key in {**who, **stored} if stored.get(key) != who.get(key))
-        before, now = stored.get(other), who.get(other)
-        if isinstance(before, dict) and isinstance(now, dict):  # of a section or a board only what differs
-            names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
-            before, now = ({name: each.get(name) for name in names} for each in (before, now))
+def _check_fingerprint(stored: Fingerprint, config: StudyConfig, now: Fingerprint) -> None:
+    before = dict(stored)
+    after = dict(now)
+    before_ms = before.pop(BASE_MS, None)
+    after_ms = after.pop(BASE_MS, None)
+    if before != after:
+        other = next(key for key in {**after, **before} if before.get(key) != after.get(key))
+        old, new = _differing(before.get(other), after.get(other))
         raise UsageError(
-            f"{shown(storage_url(config))} was made with another {other} ({_short(before)}, now "
-            f"{_short(now)}); results must not be mixed: rename the study file, or move the folder away"
+            f"{redact_url(storage_url(config))} was made with another {other} ({_short(old)}, now {_short(new)}); "
+            "results must not be mixed: rename the study file, or move the folder away"
         )
-    if speeds_ms[0] is not None and speeds_ms[1] is not None:
-        check_speed(*speeds_ms, config.name)
+    if before_ms is not None and after_ms is not None:
+        check_speed(before_ms, after_ms, config.name)
+
+
+def _differing(old: Any, new: Any) -> tuple[Any, Any]:
+    """Return both; of two sections only the keys that differ."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return old, new
+    names = [name for name in {**new, **old} if old.get(name) != new.get(name)]
+    return {name: old.get(name) for name in names}, {name: new.get(name) for name in names}
 
 
 def _short(value: Any) -> str:

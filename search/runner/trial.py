@@ -1,115 +1,76 @@
-"""One trial, from Optuna's parameters to the figures it is told; read `run_trial` from top to bottom."""
-
-from dataclasses import replace
+"""One trial, from Optuna's parameters to the record that it leaves: read `run_trial` from top to bottom."""
 
 import optuna
-from optuna.trial import FrozenTrial
 
-from compress.quantization import Quantization
-from compress.spec import CompressionSpec
-from search.candidate.accuracy import shortfall_of, stored_accuracy
-from search.candidate.architecture_speed import (
-    Incumbent,
-    best_case,
-    compare_in_turns,
-    measure_structure,
-    measure_trained,
+from search.candidate.build import checked_operators, convert_trained
+from search.candidate.context import TrialContext
+from search.candidate.evaluate import validation_accuracy
+from search.candidate.measure import measure_architecture, measure_trained
+from search.candidate.pipeline import Steps
+from search.candidate.train import train_candidate
+from search.candidate.weights import TrainedWeights, shareable_npz, shared_specs, trained_before
+from search.evaluation import Evaluation
+from search.runner.run_pipeline import run_pipeline
+from search.storage.artifacts import upload_artifacts
+from search.storage.trial_history import TrialHistory
+from search.storage.trial_record import MODEL, WEIGHTS, WINDOWS, record_evaluation
+from search.strategy.search_space import suggest_spec
+from search.strategy.task import Requirements, Task, final_training_task, search_task
+
+SEARCH_STEPS: Steps[TrialContext, TrainedWeights] = Steps(
+    measure_architecture=measure_architecture,
+    train=train_candidate,
+    convert=lambda task, context, trained: convert_trained(context, task.spec, trained),
+    operators=lambda task, model: checked_operators(task.spec, model),
+    accuracy=lambda task, context, model: validation_accuracy(context, model),
+    measure=measure_trained,
+    test_accuracy=lambda context, model: None,  # a choice is still to be made
 )
-from search.candidate.context import Bench
-from search.candidate.phase_timer import Stopwatch
-from search.candidate.shared_weights import attach_weights, fetch_weights, obtainable
-from search.candidate.train import QAT_SHARE, obtain, trained_before
-from search.config import StudyConfig
-from search.storage.study_state import FINALIST, FORMAT, TIE, best_trials, is_finalist
-from search.storage.trial_attributes import attach, tell_candidate, tell_measurement
-from search.strategy.early_stopping import best_case_of, is_better, objective
-from search.strategy.history import measured, spec_of
-from search.strategy.search_space import asked_spec
-from search.strategy.turns_verdict import Verdict
-from search.strategy.warm_start import descend, promised_gain, weights_only
 
 
-def run_trial(trial: optuna.Trial, bench: Bench) -> float:
-    """Build, measure and train one candidate; the road's value.
+def run_trial(trial: optuna.Trial, context: TrialContext, history: TrialHistory, deadline_s: float) -> float:
+    """Choose, build, train and measure one candidate; return the objective's value.
 
-    Raises TrialPruned when it cannot win or cannot keep the rule, CandidateError or EdgeError when it fails.
+    Args:
+        trial: The running trial.
+        context: What the trials of this run share.
+        history: The trials of the study.
+        deadline_s: `time.monotonic()` when the budget ends.
+
+    Raises:
+        Rejected: The candidate cannot win, or cannot meet the accuracy constraint.
+        CandidateError: It cannot be converted.
+        EdgeError: It cannot be measured.
     """
-    with Stopwatch(trial) as clock:
-        bench.progress.trial(trial.number, clock.on_status)
-        return _run_timed(trial, bench, clock)
+    config = context.config
+    records = history.records()
+    requirements = Requirements(context.constraint_percent, context.required_percent, deadline_s)
+    suggested = suggest_spec(trial, config)  # for a final training too: the sampler learns from its parameters
+    if records[trial.number].is_refinement:
+        task = final_training_task(records[trial.number], records, config, requirements)
+    else:
+        parents = [*shared_specs(context, records), *trained_before(context)]
+        task = search_task(suggested, parents, records, config, requirements)
+    evaluation = run_pipeline(trial, task, context, SEARCH_STEPS)
+    record_candidate(trial, task, context, evaluation)
+    return evaluation.value
 
 
-def _run_timed(trial: optuna.Trial, bench: Bench, clock: Stopwatch) -> float:
-    config, finalist = bench.config, is_finalist(trial)
-    spec = asked_spec(trial, config)
-    trials = trial.study.get_trials(deepcopy=False)
-    parents = [*obtainable(bench, trials), *trained_before(bench)]
-    spec = finalist_spec(trial, config) if finalist else descend(spec, parents)
-    trial.set_user_attr("spec", spec.to_dict())
-    plan = replace(bench.plan, threads=spec.threads)
-    # In the search, a candidate may fall short of the rule by what longer training is going to add.
-    to_come = 0.0 if finalist else promised_gain(spec, config.final_training)
-    incumbent = _incumbent(trial.study, trials, promising=not finalist)
+def record_candidate(trial: optuna.Trial, task: Task, context: TrialContext, evaluation: Evaluation) -> None:
+    """Keep model, windows and small weights as artifacts, and write the evaluation.
 
-    macs = spec.architecture().macs
-    free = best_case_of(config.road, macs, measured(trials))
-    if incumbent is not None and free is not None and not is_better(config.road, free, incumbent.value):
-        reason = f"cannot win: {macs:,} MACs allow {free:.4g} at most, the best so far has {incumbent.value:.4g}"
-        raise optuna.TrialPruned(reason)
+    Args:
+        trial: The running trial.
+        task: What it had to do.
+        context: What the trials share.
+        evaluation: What the pipeline returned.
 
-    with clock.phase("structure"):
-        bench.progress.phase("structure")
-        samples = measure_structure(bench, spec, plan, clock)
-        tell_measurement(trial, samples[-1])
-        best = best_case(config.road, samples)
-        structure = {"macs": macs, "best_case": best, "device": samples[-1].device}
-        trial.set_user_attr("structure", structure)
-        if incumbent is not None and not is_better(config.road, best, incumbent.value):
-            tie = TIE if finalist else 0.0  # a tie goes to the more accurate one
-            behind = incumbent.value / best if config.road == "fom" else best / incumbent.value
-            verdict, advantage = compare_in_turns(bench, spec, incumbent, plan, tie, behind, clock)
-            trial.set_user_attr("structure", {**structure, "advantage": advantage})
-            if verdict is Verdict.CANNOT_WIN:
-                raise optuna.TrialPruned(
-                    f"cannot win: {best:.4g} at 100 % accuracy, the best so far has {incumbent.value:.4g}; it is "
-                    f"{advantage:.3f} times as good as trial {incumbent.number}'s structure"
-                )
-
-    # A finalist is trained to its end: over so many epochs a curve rises late, when the learning rate falls.
-    required_percent = 0.0 if finalist else bench.required_percent - to_come
-    fetch_weights(bench, trials, spec)
-    candidate = obtain(bench, spec, trial, clock, required_percent, incumbent is not None)
-    with clock.phase("measure"):
-        bench.progress.phase("measuring")
-        measurement = measure_trained(bench, candidate.model, plan, samples)
-    accuracy = candidate.accuracy
-    tell_measurement(trial, measurement)
-    shortfall = shortfall_of(accuracy, bench.rule_percent, bench.required_percent)
-    tell_candidate(trial, candidate.model, candidate.operators, accuracy, shortfall)
-    attach(trial, bench.artifacts, candidate.model, measurement)
-    attach_weights(trial, bench, spec)
-    trial.set_user_attr("constraint", bench.required_percent - accuracy.search_percent - to_come)
-    return objective(config.road, measurement, accuracy.search_percent)
-
-
-def _incumbent(study: optuna.Study, trials: list[FrozenTrial], *, promising: bool) -> Incumbent | None:
-    """The best of the trials that keep the rule, or, `promising`, are predicted to."""
-    best = next(iter(best_trials(study, promising=promising, trials=trials)), None)
-    if best is None or best.value is None:
-        return None
-    accuracy = stored_accuracy(best.user_attrs["candidate"])
-    return Incumbent(best.number, best.value, spec_of(best), accuracy.search_percent)
-
-
-def finalist_spec(trial: optuna.Trial, config: StudyConfig) -> CompressionSpec:
-    """A candidate of the search, trained on for longer; qat_int8 begins with the weights to which that led in float."""
-    found = trial.study.get_trials(deepcopy=False)[trial.user_attrs[FINALIST]]
-    origin = CompressionSpec.from_dict(found.user_attrs["spec"])
-    quantization = Quantization(trial.user_attrs.get(FORMAT, origin.quantization))
-    io_dtype = quantization.io_dtype(config.space.io_dtype)
-    if origin.quantization.needs_aware_training:  # trained as a whole, from the base
-        return replace(origin, epochs=config.final_training.epochs, quantization=quantization, io_dtype=io_dtype)
-    longer = replace(weights_only(origin), epochs=config.final_training.epochs, parent=weights_only(origin))
-    if quantization.needs_aware_training:
-        longer = replace(longer, epochs=max(1, config.final_training.epochs // QAT_SHARE), parent=longer)
-    return replace(longer, quantization=quantization, io_dtype=io_dtype, threads=origin.threads)
+    Raises:
+        UnavailableError: The artifacts cannot be written now.
+    """
+    files = {MODEL: evaluation.model, WINDOWS: evaluation.measurement.to_json().encode()}
+    weights = shareable_npz(context, task.spec)
+    if weights is not None:
+        files[WEIGHTS] = weights
+    artifacts = upload_artifacts(trial, context.artifacts, files)
+    record_evaluation(trial, evaluation, artifacts, context.weights_key)

@@ -3,82 +3,73 @@
 import io
 import os
 import platform
+import tempfile
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
+from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from compress.errors import UsageError, one_line
+from edge.errors import UnavailableError
 from search.config import StudyConfig
-from search.storage.open import is_there
-from search.storage.study_state import load_study
+from search.storage.open import load_study, study_exists
+from search.storage.study_record import Place, record_of, record_place
 
 ArtifactStore = FileSystemArtifactStore | Boto3ArtifactStore
-PLACE = "artifacts"
-"""The study's attribute with the place of its artifacts: {"place": ..., "host": ..., "probe": ...}."""
-MODEL = "artifact model.tflite"
-"""A trial's attribute with the id of its model."""
 ONE_FOR_ALL = "--artifacts with a folder that they share, or s3://BUCKET"
 
 
 def open_artifacts(config: StudyConfig) -> ArtifactStore:
-    """Where the study's models and raw windows are kept. Raises UsageError as `place_of` and `artifacts_at` do."""
+    """Open where the study's models and raw windows are. Raises UsageError as `place_of` and `artifacts_at` do."""
     return artifacts_at(place_of(_begun(config), config))
 
 
 def place_of(study: optuna.Study | None, config: StudyConfig) -> str:
-    """The folder or bucket of a study's artifacts: the one that is named, the study folder's own, or the stored one.
+    """Return the folder or bucket of a study's artifacts: the named one, the study folder's own, or the stored one.
 
-    The study's own folder comes before the stored place, so that a moved runs folder goes on working. Raises UsageError
-    where the place that is named, or else both of them, do not hold the study's probe. Without a probe, in a study that
-    is yet to begin (None) or that a former version began, the place is taken unseen.
+    The study's own folder comes before the stored place, so that a moved runs folder keeps working. A study that is
+    yet to begin (None) has no probe, and the place is taken unseen. Raises UsageError where the named place, or else
+    both of the others, do not hold the study's probe.
     """
     own = str(config.folder / "artifacts")
-    stored = None if study is None else study.user_attrs.get(PLACE)
+    stored = None if study is None else record_of(study).artifacts
     if stored is None:
         return config.artifacts or own
-    for place in [config.artifacts] if config.artifacts else [own, stored["place"]]:
-        if _holds(place, stored["probe"]):
+    for place in [config.artifacts] if config.artifacts else [own, stored.place]:
+        if _holds(place, stored.probe):
             return place
-    kept, here = _told(stored["place"], stored["host"]), platform.node()
+    kept = _shown(stored.place, stored.host)
+    here = platform.node()
     if config.artifacts:
         raise UsageError(
-            f"artifacts {_told(config.artifacts, here)} do not hold the models of {config.name}, which are kept in "
+            f"artifacts {_shown(config.artifacts, here)} do not hold the models of {config.name}, which are in "
             f"{kept}; copy them there first, or give all hosts one place: {ONE_FOR_ALL}"
         )
     raise UsageError(
-        f"the models of {config.name} are kept in {kept}, where {here} cannot read them; copy them to one place for "
+        f"the models of {config.name} are in {kept}, where {here} cannot read them; copy them to one place for "
         f"all hosts and name it: {ONE_FOR_ALL}"
     )
 
 
 def check_place(config: StudyConfig) -> None:
-    """Find out, before any work is done, whether a study's artifacts can be read and written from here.
+    """Check, before any work is done, that a study's artifacts can be read and written from here.
 
-    Raises UsageError as `place_of`, for a place that cannot be written, and for one without the latest model of a
-    study that a former version began.
+    Raises UsageError as `place_of`, and for a place that cannot be written.
     """
-    _checked(_begun(config), config)
+    _checked_place(_begun(config), config)
 
 
 def _begun(config: StudyConfig) -> optuna.Study | None:
-    return load_study(config) if is_there(config) else None
+    return load_study(config) if study_exists(config) else None
 
 
-def _checked(study: optuna.Study | None, config: StudyConfig) -> str:
+def _checked_place(study: optuna.Study | None, config: StudyConfig) -> str:
     place = place_of(study, config)
-    here = _told(place, platform.node())
-    if study is not None and PLACE not in study.user_attrs:
-        models = [trial.user_attrs[MODEL] for trial in study.get_trials(deepcopy=False) if MODEL in trial.user_attrs]
-        if models and not _holds(place, models[-1]):
-            raise UsageError(
-                f"{here} lacks the latest model of {config.name}, artifact {models[-1]}; name where the study's models "
-                "are with --artifacts"
-            )
+    here = _shown(place, platform.node())
     try:
         store = artifacts_at(place)
         probe = write_probe(store)
@@ -95,22 +86,24 @@ def _checked(study: optuna.Study | None, config: StudyConfig) -> str:
     return place
 
 
-def settle(study: optuna.Study, config: StudyConfig) -> None:
-    """Have the study say where its artifacts are, for all who join it or read it later; also where they have moved to.
+def record_artifacts_place(study: optuna.Study, config: StudyConfig) -> None:
+    """Write into the study where its artifacts are, for all who join it or read it later; also where they moved to.
 
     Raises UsageError as `check_place`.
     """
-    place, stored = _checked(study, config), study.user_attrs.get(PLACE)
-    probe = stored["probe"] if stored else write_probe(artifacts_at(place))
-    if stored != place_with(place, probe):
-        study.set_user_attr(PLACE, place_with(place, probe))
+    place = _checked_place(study, config)
+    stored = record_of(study).artifacts
+    probe = write_probe(artifacts_at(place)) if stored is None else stored.probe
+    found = place_with(place, probe)
+    if stored != found:
+        record_place(study, found)
 
 
-def place_with(place: str, probe: str) -> dict[str, Any]:
-    """What a study stores of the place that holds this probe."""
+def place_with(place: str, probe: str) -> Place:
+    """Return what a study stores of the place that holds this probe."""
     if place.startswith("s3://"):
-        return {"place": place, "host": None, "probe": probe}
-    return {"place": os.path.abspath(place), "host": platform.node(), "probe": probe}
+        return Place(place, None, probe)
+    return Place(os.path.abspath(place), platform.node(), probe)
 
 
 def write_probe(store: ArtifactStore) -> str:
@@ -136,7 +129,7 @@ def _holds(place: str, artifact: str) -> bool:
     return True
 
 
-def _told(place: str, host: str | None) -> str:
+def _shown(place: str, host: str | None) -> str:
     return place if place.startswith("s3://") else f"{os.path.abspath(place)} on {host}"
 
 
@@ -175,6 +168,26 @@ def read_artifact(config: StudyConfig, artifact: str) -> bytes:
     place = place_of(_begun(config), config)
     try:
         with artifacts_at(place).open_reader(artifact) as file:
-            return file.read()
+            content: bytes = file.read()
     except ArtifactNotFound as error:
         raise UsageError(f"{place}/{artifact} is gone; name where the study's models are with --artifacts") from error
+    return content
+
+
+def upload_artifacts(trial: optuna.Trial, store: ArtifactStore, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Keep files as artifacts of the trial; return their ids by name.
+
+    Raises UnavailableError where a bucket does not take them: like the test bench, it may be back in a while.
+    """
+    ids = {}
+    with tempfile.TemporaryDirectory(prefix="thrones-") as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.write_bytes(content)
+            try:
+                ids[name] = upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)
+            except Exception as error:
+                if not is_of_s3(error):
+                    raise
+                raise UnavailableError(f"the bucket did not take {name}: {one_line(error)}") from error
+    return ids

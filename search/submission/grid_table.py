@@ -13,17 +13,20 @@ from compress.quantization import Quantization
 from compress.spec import PRUNED_LAYERS, CompressionSpec
 from edge.measuring.measurement import Measurement
 from search.config import StudyConfig, load_config, overlaid
+from search.config_sections import Grid
 from search.report.anonymize import anonymize_measurement
 from search.report.formatting import pluralize
-from search.storage.open import is_there, shown, storage_url
-from search.storage.study_state import load_study
-from search.strategy.search_space import grid_params, row_of, stands
+from search.storage.open import load_study, study_exists
+from search.storage.study_record import record_of
+from search.storage.trial_record import TrialRecord, read_trials
+from search.storage.urls import redact_url, storage_url
+from search.strategy.grid_space import grid_rows, is_current, row_of
 from search.submission.slides.deck import Deck, write_deck
 from search.submission.tables.render import csv_text, markdown, notes
 from search.submission.tables.rows import Key, Row
 
 FILES = ("table.md", "table.csv", "results.json")
-COMPARABLE = ("kind of board", "meter", "base", "data", "measure", "training", "seed", "grid")
+COMPARABLE = ("kind of device", "meter", "base", "data", "measure", "training", "seed", "grid")
 """What Table 1 must have in common with Table 2 for the two to be compared."""
 
 
@@ -73,10 +76,11 @@ def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTab
     milestone, study = milestone_of(config), load_study(config)
     rows, measurements, others = _whole(study, config)
     if not rows:
-        raise UsageError(f"{shown(storage_url(config))} has no whole row yet; go on with `thrones run {config.name}`")
+        where = redact_url(storage_url(config))
+        raise UsageError(f"{where} has no complete row yet; continue with `thrones run {config.name}`")
     left_out = [f"{pluralize(others, 'row')} of an earlier grid, or twice there: not shown"] * (others > 0)
     float_rows = [row for row in rows if row.quantization == Quantization.FLOAT32] if milestone == "m2" else []
-    if milestone == "m2" and first is not None and is_there(first):
+    if milestone == "m2" and first is not None and study_exists(first):
         other = load_study(first)
         told = _unlike(study, other)
         if told:
@@ -84,11 +88,11 @@ def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTab
         else:
             there = {row.key for row in float_rows}
             float_rows += [row for row in _whole(other, first)[0] if row.key not in there]
-    wanted = grid_params(config.grid) if config.grid else []
+    wanted = grid_rows(config.grid) if config.grid else []
     missing = [
-        f"fraction {row['fraction']:g} with {pluralize(row['epochs'], 'epoch')}, {row['quantization']}"
+        f"fraction {row.pruning_ratio:g} with {pluralize(row.epochs, 'epoch')}, {row.quantization}"
         for row in wanted
-        if (row["fraction"], row["epochs"], row["quantization"]) not in measurements
+        if (row.pruning_ratio, row.epochs, row.quantization) not in measurements
     ]
     facts = _facts(study, config, next(iter(measurements.values())))
     return GridTable(config, tuple(rows), measurements, tuple(float_rows), facts, tuple(missing), tuple(left_out))
@@ -159,24 +163,31 @@ def least_passes(text: str) -> int:
 
 
 def _whole(study: optuna.Study, config: StudyConfig) -> tuple[list[Row], dict[Key, Measurement], int]:
-    """The rows that the grid asks for now, each of one trial, with their raw windows; how many others are whole."""
-    trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    wanted = grid_params(config.grid) if config.grid else []
+    """Return the rows that the grid asks for now, their raw windows, and how many other trials are complete."""
+    complete = [record for record in read_trials(study) if record.is_complete]
     found: dict[Key, tuple[Row, Measurement]] = {}
-    for trial in trials:
-        if config.grid is not None and row_of(trial) in wanted and stands(trial, config, config.grid):
-            about = trial.user_attrs
-            measured = Measurement.from_dict(about["measurement"])
-            spec = CompressionSpec.from_dict(about["spec"])
-            made = row_from(spec, about["test_accuracy_percent"], measured)
-            found.setdefault(made.key, (made, measured))
+    for record in complete:
+        made = None if config.grid is None else _row_of_record(record, config, config.grid)
+        if made is not None and record.measurement is not None:
+            found.setdefault(made.key, (made, record.measurement))
     rows = sorted((row for row, _ in found.values()), key=lambda row: (row.quantization, row.fraction, row.epochs))
-    return rows, {key: measured for key, (_, measured) in found.items()}, len(trials) - len(found)
+    return rows, {key: measured for key, (_, measured) in found.items()}, len(complete) - len(found)
+
+
+def _row_of_record(record: TrialRecord, config: StudyConfig, grid: Grid) -> Row | None:
+    """Return the row of a complete trial; None where the grid does not ask for it now."""
+    if row_of(record) not in grid_rows(grid) or not is_current(record, config, grid):
+        return None
+    if record.spec is None or record.evaluation is None or record.measurement is None:
+        return None
+    test_accuracy_percent = record.evaluation.test_accuracy_percent
+    return None if test_accuracy_percent is None else row_from(record.spec, test_accuracy_percent, record.measurement)
 
 
 def _unlike(study: optuna.Study, first: optuna.Study) -> str:
-    """What two grids do not have in common, in words; empty where they can be compared."""
-    ours, theirs = (each.user_attrs.get("identity", {}) for each in (study, first))
+    """Return what two grids do not have in common, in words; "" where they can be compared."""
+    ours = record_of(study).fingerprint
+    theirs = record_of(first).fingerprint
     for key in COMPARABLE:
         if ours.get(key) != theirs.get(key):
             return f"it was made with another {key}"
@@ -211,7 +222,7 @@ def _facts(study: optuna.Study, config: StudyConfig, first: Measurement) -> tupl
         f"Device: {where.cpu}, {where.os}; {where.runtime}, {plan.threads} thread{'s' * (plan.threads != 1)}",
         f"Meter: {meter}",
         f"Measured by plan {plan.name}: {', '.join(filter(None, [windows, passes]))}; median of the windows",
-        f"Data: {study.user_attrs.get('data', config.data)}; fine-tuned at a learning rate of "
+        f"Data: {record_of(study).facts.data or config.data}; fine-tuned at a learning rate of "
         f"{config.training.learning_rate:g}; more epochs go on from fewer, each leg with its own cosine decay and a "
         "lower rate",
     )

@@ -1,6 +1,5 @@
 """Build and measure a winner again, as the rules of the competition ask: the basis of Table 3 and of M3."""
 
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,12 +16,14 @@ from edge.devices.local import LocalDevice
 from edge.errors import EdgeError
 from edge.measuring.plan import plan_for
 from edge.runtime.tflite import read_operators
-from search.cache import Cache
-from search.candidate.context import Bench, open_bench
-from search.candidate.train import convert_trained, train_candidate
+from search.candidate.build import convert
+from search.candidate.context import TrialContext, open_context
+from search.candidate.train import train_with_parents
 from search.progress import Progress
 from search.report.anonymize import anonymize_measurement
 from search.report.formatting import percent
+from search.storage.cache import Cache
+from search.strategy.early_stopping import accuracy_sigma
 from search.submission.reproduction import Differing, Rebuilt, Reproduction
 from search.submission.winner import Winner
 
@@ -62,27 +63,27 @@ def reproduce(
     rebuilding = Cache(config.folder / "rebuilding")
     if rebuild:
         _copy_shared_entries(cache, rebuilding)
-    with open_bench(config, data, progress, rebuilding if rebuild else cache) as bench:
-        plan = replace(plan_for(plan_name, bench.device.shortest_window_s), threads=winner.spec.threads)
+    with open_context(config, data, progress, rebuilding if rebuild else cache) as context:
+        plan = replace(plan_for(plan_name, context.device.shortest_window_s), threads=winner.spec.threads)
         if rebuild:
-            _check_base(winner, bench.base_key)
+            _check_base(winner, context.base_key)
         _check_spec(winner)
         labels = data.test[1]
-        host, device = _predict(bench, winner.model)
+        host, device = _predict(context, winner.model)
         differing = _differing(host, device, labels)
         accuracy = accuracy_percent(device, labels)
-        for line in check(accuracy, bench.rule_percent, len(labels), differing):
+        for line in check(accuracy, context.constraint_percent, len(labels), differing):
             progress.line(line)
-        rebuilt = _rebuild(bench, winner) if rebuild else None
+        rebuilt = _rebuild(context, winner) if rebuild else None
         models = [(config.name, winner.model)]
-        (entry,) = compare(bench.device, models, plan, Images(data.test[0]), runs, "raw", progress.phase)
+        (entry,) = compare(context.device, models, plan, Images(data.test[0]), runs, "raw", progress.phase)
         shutil.rmtree(rebuilding.folder, ignore_errors=True)  # kept only by a killed process, which then resumes
         return Reproduction(
             name=config.name,
-            road=config.road,
+            road=str(config.road),
             data=data.name,
             sha256=winner.sha256,
-            rule_percent=bench.rule_percent,
+            rule_percent=context.constraint_percent,
             test_images=len(labels),
             test_accuracy_percent=accuracy,
             host_accuracy_percent=accuracy_percent(host, labels),
@@ -123,8 +124,7 @@ def check(accuracy: float, rule_percent: float, images: int, differing: Sequence
             remedy="raise margin_sigmas in [constraint] and search again under another name (to try others on the "
             "test images would be to choose by them)",
         )
-    share = rule_percent / 100
-    sigma = 100 * math.sqrt(share * (1 - share) / images)
+    sigma = accuracy_sigma(rule_percent, images)
     if accuracy < rule_percent + sigma:
         above = f"{accuracy - rule_percent:.2f} points above the rule of {rule_percent:g} %"
         return [f"warning: {percent(accuracy)} % is only {above}, one sigma of {images:,} images is {sigma:.2f}"]
@@ -137,15 +137,15 @@ def _copy_shared_entries(source: Cache, target: Cache) -> None:
             shutil.copytree(source.folder / kind, target.folder / kind, dirs_exist_ok=True)
 
 
-def _predict(bench: Bench, model: bytes) -> tuple[Labels, Labels]:
+def _predict(context: TrialContext, model: bytes) -> tuple[Labels, Labels]:
     """Return the labels that host and device give to every test image; int64 (N,) each."""
-    images = bench.data.test[0]
-    bench.progress.phase(f"accuracy on all {len(images):,} test images")
+    images = context.data.test[0]
+    context.progress.phase(f"accuracy on all {len(images):,} test images")
     with LocalDevice() as here:  # a process of its own, as on any device: a model may crash it
         host = here.predict(model, images)
-    if bench.device.url == here.url:
+    if context.device.url == here.url:
         return host, host
-    return host, bench.device.predict(model, images)
+    return host, context.device.predict(model, images)
 
 
 def _differing(host: Labels, device: Labels, labels: NDArray[np.integer]) -> tuple[Differing, ...]:
@@ -172,16 +172,16 @@ def _check_spec(winner: Winner) -> None:
         raise UsageError(f"{winner.where}: its specification does not lead to its model: {one_line(error)}") from error
 
 
-def _rebuild(bench: Bench, winner: Winner) -> Rebuilt:
+def _rebuild(context: TrialContext, winner: Winner) -> Rebuilt:
     """Build the model again from the base; no trained network is taken from the cache."""
-    bench.progress.phase(f"rebuilding, {winner.spec.all_epochs} epochs with those of its parents")
-    trained = train_candidate(bench, winner.spec)
-    model = convert_trained(bench, winner.spec, trained.weights)
-    images, labels = bench.data.test
+    context.progress.phase(f"rebuilding, {winner.spec.all_epochs} epochs with those of its parents")
+    trained = train_with_parents(context, winner.spec)
+    model = convert(context, winner.spec, trained.weights)
+    images, labels = context.data.test
     with LocalDevice() as here:
         accuracy = accuracy_percent(here.predict(model, images), labels)
     rebuilt = Rebuilt(sha256(model).hexdigest(), accuracy)
-    bench.progress.line(_comparison(rebuilt, winner, model))
+    context.progress.line(_comparison(rebuilt, winner, model))
     return rebuilt
 
 

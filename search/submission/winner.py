@@ -13,8 +13,11 @@ from compress.spec import CompressionSpec
 from search.config import StudyConfig, load_config, overlaid, parse_config
 from search.report.exported_result import RESULT_FILE, ExportedResult
 from search.storage.artifacts import read_artifact
-from search.storage.open import is_there, shown, storage_url
-from search.storage.study_state import best_trial, load_study
+from search.storage.open import load_study, study_exists
+from search.storage.study_record import record_of
+from search.storage.trial_record import MODEL, read_trials
+from search.storage.urls import redact_url, storage_url
+from search.strategy.ranking import best_trial
 from search.study_file import self_contained_text
 
 BASES = "bases"
@@ -70,11 +73,11 @@ def find_winner(path: Path, runs: Path, trial: int | None = None, **given: str |
         winner = _from_folder(path, runs, trial)
         return replace(winner, config=overlaid(winner.config, **given))
     config = overlaid(load_config(path, runs), **given)
-    if is_there(config):
+    if study_exists(config):
         return _from_storage(path, config, trial)
     folder = path.parent / "results" / config.name
     if config.storage is not None or not folder.is_dir():
-        where = shown(storage_url(config))
+        where = redact_url(storage_url(config))
         missing = f"{where} has no such study" if config.storage else f"neither {where} nor {folder} exists"
         raise UsageError(f"{config.name}: {missing}; find a winner with `thrones run {path}`")
     winner = _from_folder(folder, runs, trial)
@@ -83,23 +86,23 @@ def find_winner(path: Path, runs: Path, trial: int | None = None, **given: str |
 
 def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Winner:
     study = load_study(config)
-    trials = study.get_trials(deepcopy=False)
+    records = read_trials(study)
+    stored = record_of(study)
     if number is None:
-        best = best_trial(study)
+        comparison = stored.final_comparison
+        best = best_trial(records, config.road, {} if comparison is None else comparison.values)
         if best is None:
             raise UsageError(f"{path}: no trial keeps the rule yet; continue with `thrones run {path}`, or use --trial")
         number = best.number
-    key = "artifact model.tflite"
-    if not 0 <= number < len(trials) or key not in trials[number].user_attrs:
-        whole = [str(trial.number) for trial in trials if key in trial.user_attrs]
+    record = records[number] if 0 <= number < len(records) else None
+    if record is None or record.spec is None or record.evaluation is None or MODEL not in record.artifacts:
+        whole = [str(each.number) for each in records if MODEL in each.artifacts]
         raise UsageError(f"trial {number} of {path} has no model; these have one: {', '.join(whole) or 'none'}")
-    about = trials[number].user_attrs
-    model = read_artifact(config, about[key])
-    _check_hash(f"artifact {about[key]}", model, about["candidate"]["sha256"])
-    spec = CompressionSpec.from_dict(about["spec"])
-    where = f"trial {number} of {shown(storage_url(config))}"
-    base = study.user_attrs.get("identity", {}).get("base")
-    return Winner(where, config, self_contained_text(path), spec, model, base, number)
+    artifact = record.artifacts[MODEL]
+    model = read_artifact(config, artifact)
+    _check_hash(f"artifact {artifact}", model, record.evaluation.sha256)
+    where = f"trial {number} of {redact_url(storage_url(config))}"
+    return Winner(where, config, self_contained_text(path), record.spec, model, stored.base_key, number)
 
 
 def _from_folder(folder: Path, runs: Path, trial: int | None) -> Winner:

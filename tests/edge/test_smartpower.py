@@ -89,7 +89,7 @@ def test_the_faults_of_a_bad_line_change_nothing():
 
 
 def test_an_unplugged_meter_gives_its_first_reason_and_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("edge.meters.smartpower._MIN_PAUSE_S", 0.02)
+    monkeypatch.setattr("edge.meters.smartpower._FIRST_PAUSE_S", 0.02)
     with SimulatedSupply(PtyLink(tmp_path / "meter")) as rig, meter_of(rig) as meter:
         rig.tell("unplug")
         until(lambda: "is gone" in fault_of(meter))

@@ -1,12 +1,13 @@
 """What each part of the search brings: `make ablation` runs four searches for the same time, each with one part more.
 
 Two run at a time, each on one core; 2 x 12 minutes. Every search starts from the same plain candidate, none of the
-study files' own starts, and ends with finalists like any other. Writes studies/results/ablation.csv.
+study files' own initial candidates, and ends with final trainings like any other. Writes studies/results/ablation.csv.
 """
 
 import csv
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from paths import RESULTS
 
 TABLE = RESULTS / "ablation.csv"
 MINUTES = 12
-PARTS = ("structure first", "inheritance", "mutations")
+PARTS = ("architecture first", "inheritance", "mutations")
 """What the naive search lacks, in the order in which they are added."""
 STUDY = f"""
 road = "latency"
@@ -46,15 +47,20 @@ COLUMNS = ("search", "trials", "trained", "feasible", "validation_percent", "tes
 def without(part: str) -> None:
     """Take one part out of the search, in this process."""
     from compress.network import build
-    from search.candidate import train as candidate
-    from search.runner import study, trial
+    from search.candidate import measure, train
+    from search.objective import Objective
+    from search.runner import study
+    from search.strategy import task
+    from search.strategy.turns_verdict import Verdict
 
-    if part == "structure first":  # measured all the same, for two seconds a trial, but nothing follows from it
-        trial.is_better = lambda *_: True
+    if part == "architecture first":  # measured all the same, for two seconds a trial, but nothing follows from it
+        Objective.bound = lambda *_: None
+        measure.compare_in_turns = lambda *_: (Verdict.CAN_WIN, 1.0)
     elif part == "inheritance":
-        trial.descend = lambda spec, trained: spec
-        trial.weights_only = lambda spec: None
-        candidate.inherit = lambda base, spec: list(build(spec.architecture()).get_weights())
+        refined_spec = task.refined_spec
+        task.choose_parent = lambda spec, trained: spec
+        task.refined_spec = lambda *found: replace(refined_spec(*found), parent=None)
+        train.inherit = lambda base, spec: list(build(spec.architecture()).get_weights())
     else:
         study.propose = lambda *_: None
 
@@ -67,7 +73,7 @@ def run(level: int, folder: Path) -> None:
     from compress.datasets.load import load
     from search.config import load_config
     from search.progress import Progress
-    from search.report.load_results import collect
+    from search.report.load_results import load_results
     from search.runner.study import run_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -78,7 +84,7 @@ def run(level: int, folder: Path) -> None:
     path.write_text(STUDY)
     config = load_config(path, folder / "runs")
     with (folder / "log").open("w") as log, Progress(Console(file=log, width=120), MINUTES) as progress:
-        results = collect(run_study(config, load(config.data), progress), config)
+        results = load_results(run_study(config, load(config.data), progress), config)
     trained = [trial for trial in results.trials if trial.figures is not None]
     best: Any = results.best
     row = {
@@ -101,16 +107,21 @@ def trained_accuracy(results: Any) -> float:
 
 
 def prepare(folder: Path) -> None:
-    """What every search needs once, and none shall pay for: the base's answers to the training images."""
+    """What every search needs once, and none shall pay for: the base's logits for the training images."""
     from rich.console import Console
 
     from compress.datasets.load import load
-    from search.cache import Cache
-    from search.candidate.base_network import bundled_weights
-    from search.candidate.context import answers
+    from compress.io import arrays_key
+    from edge.measuring.training_lock import TrainingPlace
+    from search.candidate.context import compute_teacher_logits
+    from search.candidate.inputs.base_network import bundled_weights
     from search.progress import Progress
+    from search.storage.cache import Cache
 
-    answers(bundled_weights(), load("cifar10"), Cache(folder / "cache"), Progress(Console(quiet=True), 0))
+    base = bundled_weights()
+    cache = Cache(folder / "cache")
+    progress = Progress(Console(quiet=True), 0)
+    compute_teacher_logits(base, arrays_key(base), load("cifar10"), cache, progress, TrainingPlace())
 
 
 def main(folder: Path) -> None:

@@ -64,47 +64,78 @@ def overhead(trials: int = 60) -> Row:
 
     from edge.devices.local import LocalDevice
     from edge.measuring.plan import PLANS, MeasurePlan
+    from edge.measuring.training_lock import TrainingPlace
     from edge.meters.meter import open_meter
-    from search.cache import Cache
-    from search.candidate.accuracy import Accuracy
     from search.candidate.calibration import Speed
-    from search.candidate.train import Candidate
+    from search.candidate.context import TrialContext
+    from search.candidate.pipeline import Steps
+    from search.candidate.weights import TrainedWeights
     from search.config import StudyConfig
+    from search.evaluation import Accuracy, ArchitectureResult
+    from search.objective import Objective
     from search.progress import Progress
     from search.runner import study as study_module
     from search.runner import trial as trial_module
-    from search.runner.lifecycle import begin_study
+    from search.runner.lifecycle import create_or_resume_study
+    from search.storage.cache import Cache
+    from search.storage.study_record import StudyFacts
+    from search.storage.trial_history import TrialHistory
+    from search.storage.trial_record import read_trials
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     model = float_model()
     device = LocalDevice(open_meter("estimate://4.8W"))
     images = np.zeros((4, 32, 32, 3), np.uint8)
     measurement = device.measure(model, MeasurePlan("bench", 0.0, 1, 0.01, max_spread=9.0), images)
-    candidate = Candidate(model, {}, Accuracy(80.0, 80.0, 80.0), (70.0, 80.0))
-    kept = trial_module.measure_structure, trial_module.obtain, trial_module.measure_trained
-    trial_module.measure_structure = lambda *_: [measurement]
-    trial_module.measure_trained = lambda *_: measurement
-    trial_module.obtain = lambda bench, spec, trial, *_: (trial.report(80.0, 1), candidate)[1]
+    best_case = Objective.FOM.value_of(measurement, 100.0)
+
+    def train(task: Any, context: TrialContext, on_epoch: Callable[[float, int], None]) -> TrainedWeights:
+        on_epoch(80.0, 1)
+        return TrainedWeights([], (80.0,))
+
+    kept = trial_module.SEARCH_STEPS
+    trial_module.SEARCH_STEPS = Steps(
+        measure_architecture=lambda task, *_: ArchitectureResult(
+            task.spec.architecture().macs, best_case, (measurement,)
+        ),
+        train=train,
+        convert=lambda *_: model,
+        operators=lambda *_: {},
+        accuracy=lambda *_: Accuracy(80.0, 80.0, 80.0),
+        measure=lambda *_: measurement,
+        test_accuracy=lambda *_: None,
+    )
     try:
         with tempfile.TemporaryDirectory() as folder, Progress(Console(quiet=True), 1) as progress:
             config = StudyConfig(name="bench", road="fom", folder=Path(folder), budget={"trials": trials})  # type: ignore[arg-type]  # pydantic converts
             (Path(folder) / "artifacts").mkdir()
-            data = _Nothing(key="bench", name="bench", source="bench")
-            bench = trial_module.Bench(
-                config=config, data=data, base=[], plan=PLANS["search"],
-                rule_percent=70.0, required_percent=70.0, deadline_s=time.monotonic() + 3600,  # type: ignore[arg-type]  # no image is read
-                base_model=b"", base_speed=Speed(1.0, 1.0, None), converter=None, device=device,  # type: ignore[arg-type]  # not reached
-                cache=Cache(Path(folder) / "cache"),  # type: ignore[arg-type]  # not reached
-                artifacts=optuna.artifacts.FileSystemArtifactStore(str(Path(folder) / "artifacts")), progress=progress,
-                parent=None,
+            context = TrialContext(
+                config=config,
+                progress=progress,
+                parent_pid=None,
+                data=_Nothing(key="bench", name="bench", source="bench"),  # type: ignore[arg-type]  # no image is read
+                base=[],
+                base_key="bench",
+                base_model=b"",
+                base_speed=Speed(1.0, 1.0, None),
+                constraint_percent=70.0,
+                required_percent=70.0,
+                plan=PLANS["search"],
+                converter=None,  # type: ignore[arg-type]  # not reached
+                device=device,
+                device_kind={},
+                cache=Cache(Path(folder) / "cache"),
+                artifacts=optuna.artifacts.FileSystemArtifactStore(str(Path(folder) / "artifacts")),
+                training_place=TrainingPlace(),
+                teacher_logits=lambda: np.zeros((0, 10), np.float32),
             )
-            study = begin_study(bench, {}, {}, [])
-            study_module._search(study, bench)
-            taken = [trial.duration.total_seconds() for trial in study.trials if trial.duration is not None]
-            starts = sorted(trial.datetime_start for trial in study.trials if trial.datetime_start is not None)
+            deadline_s = time.monotonic() + 3600
+            study = create_or_resume_study(context, {}, StudyFacts(), [], deadline_s)
+            study_module._search(study, context, TrialHistory(study), deadline_s)
+            starts = sorted(record.start for record in read_trials(study) if record.start is not None)
     finally:
-        trial_module.measure_structure, trial_module.obtain, trial_module.measure_trained = kept
-    assert len(taken) == trials
+        trial_module.SEARCH_STEPS = kept
+    assert len(starts) == trials
     between = [(later - earlier).total_seconds() for earlier, later in zip(starts, starts[1:], strict=False)]
     value = median(between) * 1000
     return Row(f"a trial's own cost, median of {trials}", value, "ms", "<= 100", value <= 100)

@@ -105,7 +105,7 @@ def measure_winners(winners: Sequence[Winner], data: Any, plan: MeasurePlan, rou
     from compress.convert import ConversionJob, Converter
     from compress.quantization import Quantization
     from compress.spec import CompressionSpec
-    from search.candidate.base_network import bundled_weights
+    from search.candidate.inputs.base_network import bundled_weights
 
     weights = bundled_weights()
     with Converter() as converter:

@@ -1,4 +1,4 @@
-"""`make bench-workers`: what many workers cost and gain, on a real PostgreSQL, with fake boards and nothing trained.
+"""`make bench-workers`: what many workers cost and gain, on a real PostgreSQL, with fake devices and nothing trained.
 
     --only scale|overlap|large   one of the three; --trials and --workers for a quicker look
 Writes studies/results/workers.csv and prints the tables.
@@ -21,18 +21,24 @@ from statistics import median
 import numpy as np
 import optuna
 import pandas
+from optuna.trial import TrialState
 from paths import RESULTS
 from postgres import Postgres
 from rich.console import Console
 from sqlalchemy import text
 
+from search.adapters.optuna_trials import database_of
 from search.config import StudyConfig, load_config
+from search.evaluation import Phase, Rejected
 from search.progress import Progress
-from search.runner.dry_run import run_rehearsal
-from search.runner.workers import run_here
-from search.storage.study_state import counted, load_study
+from search.runner.dry_run import run_dry_run
+from search.runner.launchers.processes import run_workers
+from search.storage.open import load_study
+from search.storage.retry import count_trials
+from search.storage.trial_history import TrialHistory
+from search.storage.trial_record import TrialRecord, read_trials
 from search.strategy.mutation import propose
-from search.strategy.search_space import asked_spec
+from search.strategy.search_space import suggest_spec
 
 RESULTS = RESULTS / "workers.csv"
 STUDY = """road = "latency"
@@ -48,7 +54,7 @@ train_s = {train_s}
 
 
 SEEDS, MORE = 400, 40
-"""A large study: so many trials are run, copied until there are enough, and then so many more are asked for."""
+"""A large study: this many trials are run, copied until there are enough, and then this many more are run."""
 RNG = np.random.default_rng(0)
 
 
@@ -100,53 +106,54 @@ def _study(folder: Path, name: str, url: str, *, trials: int, seconds: float = 0
     return load_config(path, folder / "runs").model_copy(update={"storage": url})
 
 
-def _run(folder: Path, config: StudyConfig, url: str, workers: int) -> tuple[list[optuna.trial.FrozenTrial], float]:
-    """The trials of a whole run, and the share of the workers' time that they spent in the storage."""
+def _run(folder: Path, config: StudyConfig, url: str, workers: int) -> tuple[list[TrialRecord], float]:
+    """Run a whole study; return its trials, and the share of the workers' time that they spent in the storage."""
     command = [sys.executable, __file__, "worker", str(folder / f"{config.name}.toml"), "--storage", url,
                "--runs", str(folder / "runs")]  # fmt: skip
     lines = StringIO()
     with Progress(Console(file=lines, width=200), 1) as progress:
-        study = run_rehearsal(config, progress, lambda progress, deadline_s: run_here(command, workers, progress))
+        study = run_dry_run(config, progress, lambda progress, deadline_s: run_workers(command, workers, progress))
     told = [json.loads(line.partition("] ")[2]) for line in lines.getvalue().splitlines() if '"storage_s"' in line]
     share = sum(each["storage_s"] for each in told) / sum(each["seconds"] for each in told)
-    return study.get_trials(deepcopy=False), share
+    return read_trials(study), share
 
 
 def overlap(folder: Path, url: str, trials: int = 12, seconds: float = 20.0) -> None:
-    """Two workers and one board: training of the next goes on while the board measures the last."""
+    """Run two workers with one device: the next candidate is trained while the device measures the last."""
     config = _study(folder, "overlap", url, trials=trials, seconds=seconds, train_s=seconds)
     found, _ = _run(folder, config, url, workers=2)
-    measured = [(name, start, took) for t in found for name, start, took in t.user_attrs["phases"] if name == "measure"]
-    begin = min(start for _, start, _ in measured)
-    end = max(start + took for _, start, took in measured)
+    measured = [each for record in found for each in record.phases if each.phase is Phase.MEASURE]
+    begin = min(each.start_s for each in measured)
+    end = max(each.start_s + each.seconds for each in measured)
     busy = len(measured) * seconds / (end - begin)
-    print(f"overlap: {len(measured)} measurements of {seconds:g} s by 2 workers on one board, training {seconds:g} s: "
-          f"the board was busy {busy:.1%} of {end - begin:.0f} s (wanted: >= 90 %)")  # fmt: skip
+    print(f"overlap: {len(measured)} measurements of {seconds:g} s by 2 workers on one device, training {seconds:g} s: "
+          f"the device was busy {busy:.1%} of {end - begin:.0f} s (wanted: >= 90 %)")  # fmt: skip
 
 
 def scale(folder: Path, url: str, workers: int, trials: int) -> Scale:
-    """So many workers at once on one study."""
+    """Run this many workers at once on one study."""
     found, share = _run(folder, _study(folder, f"scale{workers}", url, trials=trials), url, workers)
-    whole = [t for t in found if t.state.is_finished() and t.datetime_start and t.datetime_complete]
-    begin = min(t.datetime_start for t in whole if t.datetime_start)
-    end = max(t.datetime_complete for t in whole if t.datetime_complete)
+    whole = [record for record in found if record.state.is_finished() and record.start and record.end]
+    begin = min(record.start for record in whole if record.start)
+    end = max(record.end for record in whole if record.end)
     seconds = (end - begin).total_seconds()
-    params = [json.dumps(t.params, sort_keys=True) for t in whole]
-    lost = sum(t.state in (optuna.trial.TrialState.FAIL, optuna.trial.TrialState.RUNNING) for t in found)
+    params = [json.dumps(dict(record.params), sort_keys=True) for record in whole]
+    lost = sum(record.state in (TrialState.FAIL, TrialState.RUNNING) for record in found)
     row = Scale(workers, len(whole), seconds, len(whole) / seconds, share, len(params) - len(set(params)), lost)
     print(row, flush=True)
     return row
 
 
 def large(folder: Path, url: str, count: int) -> None:
-    """A study of so many trials: what one more costs, and how long status and report take."""
+    """Time one more trial of a study of this many, and its status and report."""
     config = _study(folder, "large", url, trials=SEEDS)
     _run(folder, config, url, workers=2)
     _multiply(load_study(config), count)
     study = load_study(config)
     began = time.monotonic()
     print(f"large: {len(study.get_trials(deepcopy=False)):,} trials read in {time.monotonic() - began:.1f} s")
-    each_ms = sorted(_ask_and_tell(study, config) for _ in range(MORE))
+    history = TrialHistory(study)
+    each_ms = sorted(_ask_and_tell(study, history, config) for _ in range(MORE))
     print(f"large: ask + tell {median(each_ms):.0f} ms, at most {each_ms[-1]:.0f} ms (wanted: <= 150 ms)")
     path = folder / "large.toml"
     for name, times, limit_s in (("status", 5, 2), ("report", 1, 20)):
@@ -159,20 +166,20 @@ def large(folder: Path, url: str, count: int) -> None:
         print(f"large: thrones {name} {median(took_s):.2f} s, at most {max(took_s):.2f} s (wanted: <= {limit_s} s)")
 
 
-def _ask_and_tell(study: optuna.Study, config: StudyConfig) -> float:
-    """Milliseconds for one more trial, from looking whether there may be one to the end of telling it."""
+def _ask_and_tell(study: optuna.Study, history: TrialHistory, config: StudyConfig) -> float:
+    """Return the milliseconds for one more trial, from looking whether there may be one to the end of telling it."""
     began = time.monotonic()
-    counted(study.get_trials(deepcopy=False))
-    propose(study, config, RNG)
+    count_trials(history.records())
+    propose(study, history.records(), config, RNG)
     trial = study.ask()
-    with suppress(optuna.TrialPruned):
-        asked_spec(trial, config)
-    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    with suppress(Rejected):
+        suggest_spec(trial, config)
+    study.tell(trial, state=TrialState.PRUNED)
     return (time.monotonic() - began) * 1e3
 
 
 def _multiply(study: optuna.Study, count: int) -> None:
-    """Copy a study's trials, in the database, until there are so many: asking for them all would take an hour."""
+    """Copy a study's trials, in the database, until there are this many: running them all would take an hour."""
     trials = study.get_trials(deepcopy=False)
     fields = {
         "trial_params": "param_name, param_value, distribution_json",
@@ -181,7 +188,7 @@ def _multiply(study: optuna.Study, count: int) -> None:
         "trial_system_attributes": "key, value_json",
         "trial_intermediate_values": "step, intermediate_value, intermediate_value_type",
     }
-    with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]  # Optuna's cache before it
+    with database_of(study).engine.begin() as connection:
         given = {"study": study._study_id, "seeds": len(trials), "copies": -(-count // len(trials)) - 1, "count": count}
         connection.execute(
             text(
@@ -204,7 +211,7 @@ def _multiply(study: optuna.Study, count: int) -> None:
 
 
 def work(arguments: Sequence[str]) -> None:
-    """`thrones worker`, which tells at its end how long it was in the storage."""
+    """Be a `thrones worker` that prints at its end how long it was in the storage."""
     from sqlalchemy import Engine, event
 
     from search.cli.app import app

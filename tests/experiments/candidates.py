@@ -12,12 +12,15 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from paths import RESULTS
 
 from compress.architecture import BASE
 from compress.spec import CompressionSpec
+
+if TYPE_CHECKING:
+    from search.storage.trial_record import TrialRecord
 
 TABLE = RESULTS / "candidates.csv"
 COLUMNS = (
@@ -55,7 +58,8 @@ def collect(run: Path) -> list[dict[str, str]]:
     """The lines of all studies in `run`, a study's folder or its study.db. Raises FileNotFoundError without one."""
     import optuna
 
-    from search.storage.study_state import open_storage
+    from search.storage.open import open_storage
+    from search.storage.trial_record import read_trials
 
     path = run / "study.db" if run.is_dir() else run
     if not path.is_file():
@@ -68,24 +72,27 @@ def collect(run: Path) -> list[dict[str, str]]:
             shutil.copy(log, copy.with_name("study.db-wal"))
         storage = open_storage(f"sqlite:///{copy}")
         try:
-            return [
-                _line(name, trial)
-                for name in optuna.get_all_study_names(storage)
-                for trial in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
-                if trial.state.is_finished() and {"structure", "measurement"} <= trial.user_attrs.keys()
-            ]
+            lines = []
+            for name in optuna.get_all_study_names(storage):
+                for record in read_trials(optuna.load_study(study_name=name, storage=storage)):
+                    if record.state.is_finished() and record.architecture is not None:
+                        lines.append(_line(name, record))
+            return lines
         finally:
             storage.engine.dispose()
 
 
-def _line(study: str, trial: Any) -> dict[str, str]:
-    from edge.measuring.measurement import Measurement
-
-    about = trial.user_attrs
-    spec = CompressionSpec.from_dict(about["spec"])
+def _line(study: str, record: "TrialRecord") -> dict[str, str]:
+    """Return the line of a trial that has ended and whose architecture was measured."""
+    spec = record.spec
+    measurement = record.measurement or record.architecture_measurement
+    assert spec is not None and record.architecture is not None and measurement is not None
+    accuracy = ""
+    if record.evaluation is not None:
+        accuracy = f"{record.evaluation.accuracy.validation_percent:.2f}"
     values = {
         "study": study,
-        "trial": trial.number,
+        "trial": record.number,
         "fractions": ";".join(f"{value:g}" for value in short_fractions(spec)),
         "round_to": spec.round_to,
         "dropped_blocks": ";".join(map(str, spec.dropped_blocks)),
@@ -93,9 +100,9 @@ def _line(study: str, trial: Any) -> dict[str, str]:
         "quantization": spec.quantization,
         "epochs": spec.epochs,
         "all_epochs": spec.all_epochs,
-        "macs": about["structure"]["macs"],
-        "latency_ms": f"{Measurement.from_dict(about['measurement']).latency_ms:.4g}",
-        "accuracy_percent": f"{about['candidate']['accuracy_percent']:.2f}" if "candidate" in about else "",
+        "macs": record.architecture.macs,
+        "latency_ms": f"{measurement.latency_ms:.4g}",
+        "accuracy_percent": accuracy,
     }
     return {name: str(value) for name, value in values.items()}
 

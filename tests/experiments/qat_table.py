@@ -26,7 +26,7 @@ COLUMNS = ("network", "macs", "seed", "float_epochs", "aware_epochs", "way", "va
 
 
 def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
-    """All ways for one winner's architecture; `teacher`: the base's answers to the training images."""
+    """All ways for one winner's architecture; `teacher`: the base's logits for the training images."""
     from compress.convert import ConversionJob, convert
     from compress.datasets.load import load
     from compress.network import Weights, build, quantization_aware
@@ -37,7 +37,7 @@ def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     from compress.training.train import Trainer, train
     from compress.training.train_plan import TrainPlan
     from edge.devices.local import LocalDevice
-    from search.candidate.base_network import bundled_weights
+    from search.candidate.inputs.base_network import bundled_weights
 
     spec = CompressionSpec.from_dict({**json.loads((RESULTS / road / "spec.json").read_text()), "parent": None})
     shape, data, base = spec.architecture(), load("cifar10"), bundled_weights()
@@ -86,11 +86,11 @@ def main() -> None:
     from compress.datasets.load import load
     from compress.tensorflow_setup import limit_threads
     from compress.training.train import logits
-    from search.candidate.base_network import bundled_weights
-    from search.candidate.context import base_network
+    from search.candidate.context import build_base_network
+    from search.candidate.inputs.base_network import bundled_weights
 
     limit_threads(1)
-    teacher = logits(base_network(bundled_weights()), load("cifar10").train[0])
+    teacher = logits(build_base_network(bundled_weights()), load("cifar10").train[0])
     if not TABLE.exists():
         TABLE.write_text(",".join(COLUMNS) + "\n")
     with TABLE.open() as file:

@@ -20,21 +20,23 @@ from unittest.mock import patch
 import candidates
 import numpy as np
 import optuna
+import record_factories as factories
 from paths import STUDIES
 from surrogate import Surrogate
 
 from compress.errors import UsageError
 from search.config import StudyConfig, load_config
-from search.strategy import mutation as mutate
-from search.strategy.early_stopping import best_case_of
-from search.strategy.search_space import starting_params, suggest
+from search.storage.trial_history import TrialHistory
+from search.storage.trial_record import predicted_violation_of, record_evaluation, record_spec
+from search.strategy import mutation
+from search.strategy.search_space import initial_params, suggest
 
 STUDY = STUDIES / "latency.toml"
 RESULTS = candidates.TABLE.parent
 REQUIRED_PERCENT = 71.8
 TRIALS = 200
 AT = {"trials": (25, 50, 100, 200), "trainings": (10, 20, 40, 80), "minutes": (5, 10, 20)}
-STRUCTURE_S, TRAINING_S = 2.0, 20.0
+ARCHITECTURE_S, TRAINING_S = 2.0, 20.0
 """What they cost in the studies of the table."""
 CAUTIONS = {1.0: "guesses on the safe side", 0.0: "guesses as they are"}
 """Standard deviations of what the table does not know, added to latency and error."""
@@ -57,8 +59,8 @@ class Way:
     seeds: int = 100
 
 
-def _rule(trial: optuna.trial.FrozenTrial) -> tuple[float]:
-    return (float(trial.user_attrs.get("constraint", 0.0)),)
+def _constraint(trial: optuna.trial.FrozenTrial) -> tuple[float]:
+    return (predicted_violation_of(trial),)
 
 
 def _random(seed: int, start: dict[str, Any]) -> optuna.samplers.BaseSampler:
@@ -66,8 +68,8 @@ def _random(seed: int, start: dict[str, Any]) -> optuna.samplers.BaseSampler:
 
 
 def _tpe(seed: int, start: dict[str, Any]) -> optuna.samplers.BaseSampler:
-    """That of search/storage/study_state.py, with a seed."""
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=10, constraints_func=_rule)
+    """Return that of search/strategy/sampler.py, with a seed."""
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=10, constraints_func=_constraint)
 
 
 def _cma_es(seed: int, start: dict[str, Any]) -> optuna.samplers.BaseSampler:
@@ -79,11 +81,11 @@ def _cma_es(seed: int, start: dict[str, Any]) -> optuna.samplers.BaseSampler:
 
 
 def _gp(seed: int, start: dict[str, Any]) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.GPSampler(seed=seed, constraints_func=_rule)
+    return optuna.samplers.GPSampler(seed=seed, constraints_func=_constraint)
 
 
 def _nsga2(seed: int, start: dict[str, Any]) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.NSGAIISampler(seed=seed, population_size=16, constraints_func=_rule)
+    return optuna.samplers.NSGAIISampler(seed=seed, population_size=16, constraints_func=_constraint)
 
 
 WAYS = {
@@ -111,8 +113,8 @@ class Step:
 
 def run(way: Way, seed: int, surrogate: Surrogate, config: StudyConfig, trials: int) -> list[Step]:
     """One study on the surrogate. Raises ImportError where the sampler lacks a package."""
-    starts = starting_params(config)
-    with warnings.catch_warnings(), patch.object(mutate, "SHARE", way.share):
+    starts = initial_params(config)
+    with warnings.catch_warnings(), patch.object(mutation, "MUTATION_SHARE", way.share):
         warnings.simplefilter("ignore")  # of what is experimental or deprecated
         study = optuna.create_study(sampler=way.sampler(seed, starts[0]))
         for start in starts:
@@ -123,11 +125,12 @@ def run(way: Way, seed: int, surrogate: Surrogate, config: StudyConfig, trials: 
 def _steps(
     study: optuna.Study, way: Way, rng: np.random.Generator, surrogate: Surrogate, config: StudyConfig, trials: int
 ) -> Iterator[Step]:
-    """What `run_trial` does: the structure first, and no training for what cannot win."""
+    """Do as `run_trial`: the architecture first, and no training for what cannot win."""
+    history = TrialHistory(study)
     best, trainings, seconds = math.inf, 0, 0.0
     measured: list[tuple[int, float]] = []
     for _ in range(trials):
-        mutate.propose(study, config, rng)
+        mutation.propose(study, history.records(), config, rng)
         trial = study.ask()
         try:
             spec = suggest(trial, config.space, config.training.learning_rate)
@@ -135,18 +138,18 @@ def _steps(
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             yield Step(best, trainings, seconds / 60)
             continue
-        trial.set_user_attr("spec", spec.to_dict())
+        record_spec(trial, spec)
         macs, latency_ms = spec.architecture().macs, surrogate.latency_ms(spec)
-        free = best_case_of(config.road, macs, measured)
-        if free is None or free < best:
-            seconds += STRUCTURE_S
+        bound = config.road.bound(macs, measured)
+        if bound is None or bound < best:
+            seconds += ARCHITECTURE_S
             measured.append((macs, latency_ms))
-        if latency_ms < best and (free is None or free < best):
-            shortfall = REQUIRED_PERCENT - surrogate.accuracy_percent(spec)
-            trial.set_user_attr("constraint", shortfall)
-            study.tell(trial, latency_ms * math.exp(max(0.0, shortfall) / way.penalty if way.penalty else 0.0))
+        if latency_ms < best and (bound is None or bound < best):
+            violation = REQUIRED_PERCENT - surrogate.accuracy_percent(spec)
+            record_evaluation(trial, factories.evaluation(latency_ms, constraint_violation=violation), {}, "")
+            study.tell(trial, latency_ms * math.exp(max(0.0, violation) / way.penalty if way.penalty else 0.0))
             trainings, seconds = trainings + 1, seconds + TRAINING_S
-            best = latency_ms if shortfall <= 0 else best
+            best = latency_ms if violation <= 0 else best
         elif way.tells_slow:
             study.tell(trial, latency_ms)
         else:

@@ -57,10 +57,9 @@ def train_one(way: str) -> None:
     from compress.prune import inherit
     from compress.spec import CompressionSpec
     from compress.tensorflow_setup import tf
-    from compress.training.train import Trainer, logits, train
-    from compress.training.train_plan import TrainPlan
-    from search.candidate.base_network import bundled_weights
-    from search.candidate.context import base_network
+    from compress.training.train import Trainer, TrainPlan, logits, train
+    from search.candidate.context import build_base_network
+    from search.candidate.inputs.base_network import bundled_weights
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     started = time.monotonic()
@@ -79,7 +78,7 @@ def train_one(way: str) -> None:
         network.set_weights(inherit(base, spec))
     names = {"shift_pixels": "crop_padding"}  # the table's columns stay
     plan = TrainPlan(**{names.get(key, key): value for key, value in setting.items() if key != "inherit"})
-    teacher = logits(base_network(base), data.train[0]) if plan.distill_weight else None
+    teacher = logits(build_base_network(base), data.train[0]) if plan.distill_weight else None
     trainer = Trainer(network, plan, *data.train, seed=0, flip=True, teacher_logits=teacher)
     *_, last = train(trainer, data.validation)
     row = {

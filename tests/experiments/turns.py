@@ -1,4 +1,4 @@
-"""How often a structure that is faster is given up all the same: `make turns`, on this host, with whatever runs on it.
+"""How often a faster architecture is given up all the same: `make turns`, on this host, with whatever runs on it.
 
 Two of the winners in studies/results are measured again and again: each alone for a second, as the search did at first,
 and both in turns, as it does now. Each line of studies/results/turns.jsonl is one such round, times in microseconds;
@@ -20,7 +20,8 @@ from paths import RESULTS
 from edge.devices.local import LocalDevice
 from edge.measuring.measurement import Measurement
 from edge.measuring.plan import PLANS
-from search.candidate.architecture_speed import turns_plan
+from search.candidate.measure import turns_plan
+from search.objective import Objective
 from search.strategy.turns_verdict import Verdict, advantages, judge
 
 CANDIDATE, REFERENCE = "fom", "energy"
@@ -90,7 +91,7 @@ def _means(measurement: Measurement) -> list[float]:
 
 
 def _medians(measurement: Measurement) -> list[float]:
-    assert advantages("latency", measurement, measurement, 100.0) == [1.0] * len(measurement.windows)
+    assert advantages(Objective.LATENCY, measurement, measurement, 100.0) == [1.0] * len(measurement.windows)
     return [round(window.p50_ms * 1e3, 2) for window in measurement.windows]
 
 

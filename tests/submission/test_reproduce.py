@@ -21,7 +21,7 @@ from edge.devices.local import LocalDevice
 from edge.measuring.plan import PLANS
 from edge.meters.meter import Meter, open_meter
 from edge.runtime import tflite
-from search.candidate.base_network import bundled_weights
+from search.candidate.inputs.base_network import bundled_weights
 from search.submission.reproduce import check, reproduce
 from search.submission.reproduction import Differing, Reproduction, table3, warnings, windows_csv, write_reproduction
 from search.submission.winner import find_winner

@@ -10,7 +10,7 @@ import squares
 from grid_study import HOST, write_grid
 
 from compress.errors import UsageError
-from search.storage.study_state import load_study
+from search.storage.open import load_study
 from search.submission.check import claims
 from search.submission.grid_table import GridTable, first_of, from_json, read_table, write_tables
 from search.submission.slides.deck import read_slides
@@ -69,11 +69,11 @@ def test_table_2_lies_beside_table_1(tmp_path: Path) -> None:
     assert "| 0.25, 3 epochs, dynamic |" in (folder / "table.md").read_text()
 
 
-def test_table_2_is_not_compared_with_a_table_1_of_another_board(tmp_path: Path) -> None:
-    write_grid(tmp_path, board="a Pi")
+def test_table_2_is_not_compared_with_a_table_1_of_another_device(tmp_path: Path) -> None:
+    write_grid(tmp_path, device="a Pi")
     table = read(write_grid(tmp_path, "m2"))
     assert table.float_rows == ()
-    assert table.left_out == ("Table 1 is not compared with: it was made with another kind of board",)
+    assert table.left_out == ("Table 1 is not compared with: it was made with another kind of device",)
 
 
 def test_other_formats_stand_in_the_table_and_nothing_is_said_of_them_as_dynamic(tmp_path: Path) -> None:

@@ -1,17 +1,18 @@
 """A finished grid study made by hand: every required row of Table 1 or 2, with plausible figures."""
 
-import json
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
+import record_factories as factories
 
 from compress.quantization import Quantization
-from edge.measuring.measurement import Environment, Measurement, Window
-from edge.measuring.plan import PLANS
+from edge.measuring.measurement import Measurement
 from search.config import load_config
-from search.storage.open import open_storage, storage_url
-from search.strategy.search_space import grid_params, row_spec
+from search.storage.open import open_storage
+from search.storage.study_record import StudyFacts, record_beginning
+from search.storage.urls import storage_url
+from search.strategy.grid_space import grid_rows, row_spec
 
 STUDY = """road = "latency"
 data = "cifar10"
@@ -22,7 +23,7 @@ quantization = ["{quantization}"]
 [measure]
 search = "whole"
 """
-HOST = "secret-machine"
+HOST = factories.ENVIRONMENT.host
 DISTRIBUTIONS: dict[str, optuna.distributions.BaseDistribution] = {
     "fraction": optuna.distributions.FloatDistribution(0.0, 1.0),
     "epochs": optuna.distributions.IntDistribution(0, 10_000),
@@ -31,30 +32,22 @@ DISTRIBUTIONS: dict[str, optuna.distributions.BaseDistribution] = {
 
 
 def measured(latency_ms: float, model: bytes) -> Measurement:
-    """Three windows with an assumed power of 4.8 W."""
-    window = Window(0.0, 10.0, 9000, latency_ms * 9, latency_ms, latency_ms * 1.1, 4.8, 4.8)
-    return Measurement(
-        sha256=sha256(model).hexdigest(),
-        model_bytes=len(model),
-        plan=PLANS["whole"],
-        windows=(window, window, window),
-        peak_memory_mb=60.0,
-        memory_growth_mb=5.0,
-        load_ms=1.0,
-        environment=Environment(
-            HOST, "x86_64", "A CPU", 2, "Debian GNU/Linux 12", "3.11.7", "ai-edge-litert 2.3.0", "XNNPACK",
-            None, None, None, None,
-        ),
-        device="ssh://anna@pi.example",
-        meter="estimate://4.8W",
-        estimated=True,
-    )  # fmt: skip
+    """Return a measurement of three windows with an assumed power of 4.8 W."""
+    one = factories.measured(latency_ms, model, "whole", peak_memory_mb=60.0, memory_growth_mb=5.0)
+    window = replace(one.windows[0], end_s=10.0, images=9000, invoke_s=latency_ms * 9)
+    environment = replace(one.environment, cpu="A CPU", python="3.11.7")
+    return replace(one, windows=(window, window, window), environment=environment)
 
 
-def write_grid(folder: Path, name: str = "m1", rows: int | None = None, board: str = "A CPU", **changes: str) -> Path:
-    """`studies/<name>.toml` and its storage in `runs`, with the first so many rows of the grid; the study file.
+def write_grid(folder: Path, name: str = "m1", rows: int | None = None, device: str = "A CPU", **changes: str) -> Path:
+    """Write `studies/<name>.toml` and its storage in `runs`; return the study file.
 
-    changes: what stands in the file in place of what.
+    Args:
+        folder: Where both are written.
+        name: The study's name; m2 is dynamic.
+        rows: How many rows of the grid are complete, the first ones; None: all.
+        device: The kind of device.
+        changes: What replaces the values of these keys in the file.
     """
     path = folder / "studies" / f"{name}.toml"
     path.parent.mkdir(exist_ok=True)
@@ -66,21 +59,21 @@ def write_grid(folder: Path, name: str = "m1", rows: int | None = None, board: s
     assert config.grid is not None
     config.folder.mkdir(parents=True)
     study = optuna.create_study(study_name=name, storage=open_storage(storage_url(config)))
-    study.set_user_attr("data", "cifar10")
-    study.set_user_attr("identity", {"kind of board": [board]})
-    for row in grid_params(config.grid)[:rows]:
-        fraction, epochs, spec = row["fraction"], row["epochs"], row_spec(config, config.grid, **row)
-        measurement = measured(1.2 * (1 - fraction) + 0.05, b"a model" * int(1000 * (1 - fraction)))
-        about = {
-            "spec": spec.to_dict(),
-            "measurement": json.loads(measurement.to_json()),
-            "test_accuracy_percent": 90.8 - 60 * fraction + 4 * min(epochs, 5) * fraction,
-            "shortfall": 0.0,
-            "constraint": 0.0,
-        }
+    record_beginning(study, {"kind of device": [device]}, StudyFacts(data="cifar10"))
+    for row in grid_rows(config.grid)[:rows]:
+        ratio = row.pruning_ratio
+        model = b"a model" * int(1000 * (1 - ratio))
+        measurement = measured(1.2 * (1 - ratio) + 0.05, model)
         study.add_trial(
-            optuna.trial.create_trial(
-                value=measurement.latency_ms, user_attrs=about, params=row, distributions=DISTRIBUTIONS
+            factories.complete(
+                measurement.latency_ms,
+                spec=row_spec(config, config.grid, row),
+                model=model,
+                measurement=measurement,
+                test_accuracy_percent=90.8 - 60 * ratio + 4 * min(row.epochs, 5) * ratio,
+                constraint_violation=0.0,
+                params=row.params,
+                distributions=DISTRIBUTIONS,
             )
         )
     return path

@@ -1,9 +1,13 @@
 """Results of a study made by hand: a best and a base, and a trial of each state."""
 
+from optuna.trial import TrialState
+
 from compress.architecture import BASE
 from compress.spec import CompressionSpec
 from edge.measuring.measurement import Attempt, Environment, Measurement, Window
 from edge.measuring.plan import PLANS
+from search.evaluation import EndReason, Phase
+from search.objective import Objective
 from search.report.results import Figures, StudyResults, TrialResult
 
 NASTY = "</script><script>alert('ä')</script> & [bold]ms[/bold]"
@@ -60,7 +64,8 @@ def measurement(**changes: object) -> Measurement:
 def trial(number: int, state: str = "COMPLETE", **changes: object) -> TrialResult:
     values = {
         "number": number,
-        "state": state,
+        "state": TrialState[state],
+        "end_reason": None,
         "reason": "",
         "feasible": state == "COMPLETE",
         "value": None,
@@ -83,10 +88,10 @@ def study(**changes: object) -> StudyResults:
     slow = figures("trial 1", accuracy_percent=66.6, latency_ms=0.0321)
     values = {
         "name": "latency",
-        "road": "latency",
+        "objective": Objective.LATENCY,
         "data": "cifar10",
         "data_source": "binary batches",
-        "rule_percent": 70.0,
+        "constraint_percent": 70.0,
         "required_percent": 71.0,
         "device": "local",
         "meter": "estimate://4.8W",
@@ -103,12 +108,21 @@ def study(**changes: object) -> StudyResults:
                 value=0.0123456,
                 figures=figures(),
                 curve=(40.0, 71.2),
-                seconds={"train": 90.0, "measure": 2},
+                seconds={Phase.TRAIN: 90.0, Phase.MEASURE: 2},
             ),
-            trial(1, value=0.0321, figures=slow, feasible=False, curve=(30.0, 66.6), seconds={"train": 60.0}),
-            trial(2, "PRUNED", reason="slower than the best: 0.5 ms > 0.0123 ms", seconds={"structure": 4.0}),
-            trial(3, "FAIL", reason=NASTY, spec=None, architecture=None),
+            trial(1, value=0.0321, figures=slow, feasible=False, curve=(30.0, 66.6), seconds={Phase.TRAIN: 60.0}),
+            trial(
+                2,
+                "PRUNED",
+                end_reason=EndReason.SLOWER_ARCHITECTURE,
+                reason="slower than the best: 0.5 ms > 0.0123 ms",
+                seconds={Phase.ARCHITECTURE: 4.0},
+            ),
+            trial(3, "FAIL", end_reason=EndReason.INTERNAL_ERROR, reason=NASTY, spec=None, architecture=None),
             trial(4, "RUNNING"),
         ),
     }
     return StudyResults(**{**values, **changes})  # type: ignore[arg-type]  # a test's shorthand
+
+
+EMPTY = study(base=None, best=None, best_trial=None, compared=False, importances={}, trials=())

@@ -1,105 +1,114 @@
 """A small finished study made by hand, with raw windows, faults and a comparison: something to export a winner from."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import models
 import optuna
+import record_factories as factories
+from optuna.trial import FrozenTrial
 
 from compress.spec import CompressionSpec
-from edge.measuring.measurement import Environment, Measurement, Window
-from edge.measuring.plan import PLANS
+from edge.measuring.measurement import Measurement
 from search.config import load_config
+from search.evaluation import Accuracy, EndReason, Phase, PhaseTime
+from search.objective import Objective
 from search.report import export
-from search.report.load_results import collect
-from search.storage.open import open_storage
-from search.storage.study_state import load_study
+from search.report.load_results import load_results
+from search.storage.open import load_study, open_storage
+from search.storage.study_record import (
+    ComparedModel,
+    FinalComparison,
+    StudyFacts,
+    record_beginning,
+    record_comparison,
+)
+from search.storage.trial_record import MODEL as MODEL_FILE
 
-HOST = "secret-machine"
+HOST = factories.ENVIRONMENT.host
 START = datetime(2024, 1, 1, 12)
 MODEL = models.float_model()
 SPEC = CompressionSpec(pruning_ratios=(0.5,) * 14, dropped_blocks=(7, 8), stem_stride=2, epochs=12)
+FACTS = StudyFacts(
+    data="cifar10",
+    data_source="/home/anna/data/cifar-10-batches-py",
+    constraint_percent=70.0,
+    required_percent=71.5,
+    environment=asdict(factories.ENVIRONMENT),
+)
 
 
 def measured(latency_ms: float, model: bytes = MODEL, plan: str = "final") -> Measurement:
     """Return a measurement of one window, with an assumed power of 4.8 W."""
-    return Measurement(
-        sha256=sha256(model).hexdigest(),
-        model_bytes=len(model),
-        plan=PLANS[plan],
-        windows=(Window(0.0, 10.0, 1000, latency_ms, latency_ms, latency_ms * 1.1, 4.8, 4.8),),
-        peak_memory_mb=48.0,
-        memory_growth_mb=1.0,
-        load_ms=1.0,
-        environment=Environment(
-            HOST, "x86_64", "A CPU @ 2.0 GHz", 2, "Debian GNU/Linux 12", "3.12.1", "ai-edge-litert 2.3.0", "XNNPACK",
-            None, None, None, None,
-        ),
-        device="ssh://anna@pi.example",
-        meter="estimate://4.8W",
-        estimated=True,
-    )  # fmt: skip
+    return factories.measured(latency_ms, model, plan)
 
 
-def stored(measurement: Measurement) -> dict[str, Any]:
-    """Return a measurement as the study keeps it."""
-    return dict(json.loads(measurement.to_json()))
+def phases(start: datetime, **seconds: float) -> list[PhaseTime]:
+    """Return phases of these lengths, one after the other; their names are those of `Phase`."""
+    found = []
+    start_s = start.timestamp()
+    for name, length_s in seconds.items():
+        found.append(PhaseTime(Phase[name], start_s, length_s))
+        start_s += length_s
+    return found
 
 
 def trial(
-    minutes: tuple[float, float], latency_ms: float, shortfall: float = -1.0, **attrs: object
-) -> optuna.trial.FrozenTrial:
+    minutes: tuple[float, float], latency_ms: float, constraint_violation: float = -1.0, **facts: Any
+) -> FrozenTrial:
     """Return a complete trial, begun and ended so many minutes after the study."""
-    candidate = {"sha256": sha256(MODEL).hexdigest(), "bytes": len(MODEL), "operators": {}, "accuracy_percent": 72.1}
-    about = {
-        "spec": SPEC.to_dict(),
-        "seconds": {"structure": 2.0, "train and convert": 58.0, "measure": 1.5},
-        "measurement": stored(measured(latency_ms, plan="search")),
-        "candidate": candidate,
-        "shortfall": shortfall,
-        "constraint": shortfall,
-        "artifact model.tflite": "the-model",
-        **attrs,
-    }
-    made = optuna.trial.create_trial(value=latency_ms, user_attrs=about)
-    made.datetime_start, made.datetime_complete = (START + timedelta(minutes=minute) for minute in minutes)
+    start = START + timedelta(minutes=minutes[0])
+    made = factories.complete(
+        latency_ms,
+        spec=SPEC,
+        model=MODEL,
+        accuracy=Accuracy(72.1, 72.1, 72.1),
+        measurement=measured(latency_ms, plan="search"),
+        constraint_violation=constraint_violation,
+        artifacts={MODEL_FILE: "the-model"},
+        phases=phases(start, ARCHITECTURE=2.0, TRAIN=58.0, MEASURE=1.5),
+        **facts,
+    )
+    made.datetime_start = start
+    made.datetime_complete = START + timedelta(minutes=minutes[1])
     return made
 
 
-def failed(reason: str) -> optuna.trial.FrozenTrial:
-    """Return a trial that a fault ended."""
-    about = {
-        "spec": SPEC.to_dict(),
-        "phases": [["structure", START.timestamp(), 1.5], ["measure structure", START.timestamp() + 1.5, 0.5]],
-        "structure": {"device": "ssh://anna@pi.example"},
-        "worker": f"{HOST}:7",
-        "reason": reason,
-    }
-    made = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs=about)
-    made.datetime_start, made.datetime_complete = START, START + timedelta(minutes=1)
+def failed(message: str) -> FrozenTrial:
+    """Return a trial that a fault ended after its architecture was measured."""
+    made = factories.failed(
+        EndReason.INTERNAL_ERROR,
+        message,
+        spec=SPEC,
+        architecture=factories.architecture(0.005),
+        phases=phases(START, ARCHITECTURE=1.5, MEASURE_ARCHITECTURE=0.5),
+        worker=f"{HOST}:7",
+    )
+    made.datetime_start = START
+    made.datetime_complete = START + timedelta(minutes=1)
     return made
 
 
 TRIALS = (
     failed(f"OSError: /home/anna/runs/x.npz on {HOST} is gone"),
-    trial((1, 12), 0.004, shortfall=0.5),  # the fastest, and not accurate enough
+    trial((1, 12), 0.004, constraint_violation=0.5),  # the fastest, and not accurate enough
     trial((12, 30), 0.010),
     trial((30, 100.5), 0.005),
     trial((100.5, 120), 0.006),
 )
-COMPARISON = {
-    "trial": 3,
-    "base": {"measurement": stored(measured(0.9, b"TFL3 the base")), "test_accuracy_percent": 90.8},
-    "best": {"measurement": stored(measured(0.006)), "test_accuracy_percent": 71.02},
-}
+COMPARISON = FinalComparison(
+    trial=3,
+    base=ComparedModel(measured(0.9, b"TFL3 the base"), 90.8),
+    best=ComparedModel(measured(0.006), 71.02),
+    values={},
+)
 
 
 def write_study(
-    folder: Path, trials: tuple[optuna.trial.FrozenTrial, ...], comparison: dict[str, Any] | None, road: str = "latency"
+    folder: Path, trials: Sequence[FrozenTrial], comparison: FinalComparison | None, road: str = "latency"
 ) -> Path:
     """Write the study file, its storage and its artifacts into `folder`; return it."""
     (folder / "studies").mkdir()
@@ -111,20 +120,12 @@ def write_study(
     study = optuna.create_study(
         study_name="small",
         storage=open_storage(f"sqlite:///{runs / 'study.db'}"),
-        direction="maximize" if road == "fom" else "minimize",
+        direction=Objective(road).direction,
     )
-    for name, value in (
-        ("identity", {"base": "0123456789abcdef", "host": ["local:", "estimate://4.8W", HOST]}),
-        ("road", road),
-        ("data", "cifar10"),
-        ("data source", "/home/anna/data/cifar-10-batches-py"),
-        ("rule_percent", 70.0),
-        ("required_percent", 71.5),
-        ("environment", asdict(measured(1.0).environment)),
-        ("comparison", comparison),
-    ):
-        if value is not None:
-            study.set_user_attr(name, value)
+    fingerprint = {"base": "0123456789abcdef", "host": ["local:", "estimate://4.8W", HOST]}
+    record_beginning(study, fingerprint, FACTS)
+    if comparison is not None:
+        record_comparison(study, comparison)
     study.add_trials(trials)
     return folder
 
@@ -134,4 +135,4 @@ def export_winner(where: str = "results/small") -> list[str]:
     file = Path("studies/small.toml")
     config = load_config(file)
     study = load_study(config)
-    return export.write_results(Path(where), file, study, config, collect(study, config))
+    return export.write_results(Path(where), file, study, config, load_results(study, config))

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from search.config import StudyConfig, load_config
 from search.progress import Progress
+from search.storage.open import load_study
+from search.storage.trial_record import TrialRecord, read_trials
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("hasty.py"))]
 SMALL = """pruning_ratios = 0.0
@@ -100,6 +102,11 @@ def refused(*arguments: str, folder: Path, code: int = 2, **environment: str) ->
 def read(path: Path) -> StudyConfig:
     """The configuration of a study file, kept in the `runs` beside it."""
     return load_config(path, path.parent / "runs")
+
+
+def records_of(folder: Path, name: str = "squares") -> list[TrialRecord]:
+    """Return the records of a study in `folder` as they are now."""
+    return read_trials(load_study(read(folder / f"{name}.toml")))
 
 
 def silent() -> Progress:

@@ -1,30 +1,60 @@
-"""Tables as HTML."""
+"""Parts of a page as HTML."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
 
 def table_html(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
-    right: Sequence[int] = (),
+    right: Collection[int] = (),
     kind: str = "",
     links: Mapping[str, str] | None = None,
 ) -> str:
-    """A table whose cells are text; the columns numbered in `right` stand to the right.
+    """Return a table whose cells are text.
 
-    links: a row's first cell, where it is one of these, leads to that address.
+    Args:
+        columns: The headings; a table without them has rows alone.
+        rows: The cells.
+        right: The columns that are aligned to the right.
+        kind: The class in the page's style sheet.
+        links: By the text of a row's first cell, the address to which it leads.
     """
-    sides = dict.fromkeys(right, ' class="number"')
-    head = "".join(f"<th{sides.get(n, '')}>{escape(column)}</th>" for n, column in enumerate(columns))
-
-    def shown(number: int, cell: str) -> str:
-        text = escape(cell)
-        return f'<a href="{escape(links[cell])}">{text}</a>' if links and number == 0 and cell in links else text
-
-    body = "\n".join(
-        "<tr>" + "".join(f"<td{sides.get(n, '')}>{shown(n, cell)}</td>" for n, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    head = f"<thead><tr>{head}</tr></thead>" if columns else ""
+    head = ""
+    if columns:
+        head = f"<thead>{_row_html('th', columns, right)}</thead>"
+    body = "\n".join(_row_html("td", row, right, links or {}) for row in rows)
     return f'<div class="wide"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
+
+
+def facts_html(rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of names and values."""
+    return table_html((), rows, kind="facts")
+
+
+def soft_html(text: str) -> str:
+    """Return a paragraph that explains something else."""
+    return f'<p class="soft">{escape(text)}</p>'
+
+
+def _row_html(
+    tag: str, cells: Sequence[str], right: Collection[int], links: Mapping[str, str] | None = None
+) -> str:
+    """Return a row.
+
+    Args:
+        tag: "th" for headings, "td" for other cells.
+        cells: The texts.
+        right: The columns that are aligned to the right.
+        links: As for `table_html`.
+    """
+    parts = ["<tr>"]
+    for column, cell in enumerate(cells):
+        text = escape(cell)
+        if links and column == 0 and cell in links:
+            text = f'<a href="{escape(links[cell])}">{text}</a>'
+        kind = ""
+        if column in right:
+            kind = ' class="number"'
+        parts.append(f"<{tag}{kind}>{text}</{tag}>")
+    return "".join([*parts, "</tr>"])

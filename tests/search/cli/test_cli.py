@@ -15,8 +15,8 @@ from paths import ROOT
 
 from compress.datasets.load import load
 from compress.errors import DatasetNotFoundError, UsageError
-from search.candidate import resolve_dataset as images
-from search.candidate.resolve_dataset import study_and_data
+from search.candidate.inputs import dataset
+from search.candidate.inputs.dataset import resolve_study
 
 COMMANDS = ("run", "status", "best", "report", "pretrain", "data", "measure", "worker", "dashboard")
 
@@ -50,7 +50,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_what_only_reads_a_study_loads_no_tensorflow() -> None:
     report = "search.report.load_results, search.report.tables, search.report.pages.study_page"
-    modules = f"search.storage.study_state, {report}"
+    modules = f"search.storage.open, search.storage.trial_record, {report}"
     code = f"import sys, {modules}; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
@@ -104,7 +104,7 @@ def test_data_and_base_are_found_beside_the_study_file_or_else_in_the_working_fo
     def named(value: str) -> str | None:
         text = f'road = "latency"\n{key} = "{value}"\n' + ('data = "digits"\n' if key == "base" else "")
         study.write_text(text + "[constraint]\naccuracy_percent = 60\n")
-        config = study_and_data(study, Path("runs"), None, None)[0]
+        config = resolve_study(study, Path("runs"), None, None)[0]
         return str(getattr(config, key))
 
     study = Path("studies/x.toml")
@@ -151,7 +151,7 @@ def test_a_grid_on_own_images_needs_none(folder: Path, monkeypatch: pytest.Monke
     study = without_constraint(folder)
     study.write_text(study.read_text() + "[grid]\npruning_ratio = [0.5]\nepochs = [0]\n")
     monkeypatch.chdir(folder)
-    config, found = study_and_data(study, folder / "runs", None, None)
+    config, found = resolve_study(study, folder / "runs", None, None)
     assert (config.constraint.percent_on(found.data.rule_percent), found.data.rule_percent) == (0.0, None)
 
 
@@ -234,25 +234,25 @@ def test_the_quickstart_falls_back_to_the_digits_and_says_so_first(monkeypatch: 
             raise DatasetNotFoundError("CIFAR-10 could not be downloaded (no route to host)")
         return load(name, folder)
 
-    monkeypatch.setattr(images, "load", offline)
-    config, found = study_and_data(ROOT / "studies" / "quickstart.toml", Path("runs"), None, None)
+    monkeypatch.setattr(dataset, "load", offline)
+    config, found = resolve_study(ROOT / "studies" / "quickstart.toml", Path("runs"), None, None)
     assert (config.name, config.data, found.data.name) == ("digits", "digits", "digits")
     assert str(found).startswith("digits: ")
     assert str(found).endswith(", because CIFAR-10 could not be downloaded (no route to host)")
     with pytest.raises(DatasetNotFoundError):
-        study_and_data(ROOT / "studies" / "latency.toml", Path("runs"), None, None)
+        resolve_study(ROOT / "studies" / "latency.toml", Path("runs"), None, None)
 
 
 def test_the_quickstart_does_not_fall_back_from_a_folder_that_was_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere does not exist") as caught:
-        study_and_data(ROOT / "studies" / "quickstart.toml", tmp_path, tmp_path / "nowhere", None)
+        resolve_study(ROOT / "studies" / "quickstart.toml", tmp_path, tmp_path / "nowhere", None)
     assert not isinstance(caught.value, DatasetNotFoundError)
 
 
 def test_a_stray_end_of_a_file_keeps_its_traceback(folder: Path) -> None:
-    code = "from search.candidate import resolve_dataset\nfrom search.cli.app import main\n"
+    code = "from search.candidate.inputs import dataset\nfrom search.cli.app import main\n"
     code += "def find(*_): raise EOFError('No data left in file')\n"
-    code += "resolve_dataset.find = find\nmain()"
+    code += "dataset.resolve_dataset = find\nmain()"
     command = [sys.executable, "-c", code, "data", "digits"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 1 and "Aborted" not in ended.stdout + ended.stderr

@@ -19,10 +19,11 @@ from compress.errors import UsageError
 from compress.io import arrays_key
 from compress.network import Weights, build, load_weights, save_weights
 from compress.training.train import accuracy
-from search.cache import Cache
-from search.candidate.base_network import base_weights
-from search.candidate.import_base import import_base
+from search.candidate.inputs.base_network import base_weights
+from search.candidate.inputs.import_base import import_base
 from search.runner.study import run_study
+from search.storage.cache import Cache
+from search.storage.study_record import record_of
 
 DATA = ".data-00000-of-00001"
 
@@ -167,7 +168,7 @@ def test_the_command_and_a_study_on_its_base(courses: Path, network: Any, tmp_pa
 
     text = study.read_text()
     moved = (tmp_path / "mbnv1_tf.npz").rename(tmp_path / "moved.npz")
-    assert again("moved.npz").user_attrs["identity"]["base"] == arrays_key(load_weights(moved))
+    assert record_of(again("moved.npz")).base_key == arrays_key(load_weights(moved))
     save_weights(tmp_path / "other.npz", [weight * 2 for weight in network.get_weights()])
     with pytest.raises(UsageError, match="made with another base"):
         again("other.npz")

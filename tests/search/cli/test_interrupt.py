@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import optuna
 import psutil
 import pytest
 import squares
+from optuna.trial import TrialState
 
-from search.storage.study_state import load_study
+from search.evaluation import EndReason
+from search.storage.open import load_study
+from search.storage.trial_record import TrialRecord, read_trials
 
 ENDLESS = squares.SMALLER + "epochs = 5000\n"
 LIMIT_S = 300
@@ -63,23 +65,29 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def resume(study: Path) -> list[optuna.trial.FrozenTrial]:
+def records_of(study: Path) -> list[TrialRecord]:
+    """Return the records of the study's trials now."""
+    return read_trials(load_study(squares.read(study)))
+
+
+def resume(study: Path) -> list[TrialRecord]:
     """Start again, with so little time that the endless training is pruned after an epoch."""
     squares.write_study(study, squares.SMALL, ENDLESS, trials=2, epochs=5000, minutes=2)
     ended = squares.thrones("run", study.name, folder=study.parent)
     assert (ended.returncode, ended.stderr) == (0, "")
-    return load_study(squares.read(study)).get_trials()
+    return records_of(study)
 
 
-def check_retried(trials: list[optuna.trial.FrozenTrial], complete: optuna.trial.FrozenTrial) -> None:
-    """The first trial is as it was, the second failed, and its candidate was tried a second time and no more."""
-    first, lost, again = trials
+def check_retried(records: list[TrialRecord], complete: TrialRecord) -> None:
+    """Check that the first trial is as it was, the second failed, and its candidate was tried again and no more."""
+    first, lost, again = records
     assert first == complete
-    assert first.state.name == "COMPLETE"
-    assert lost.state.name == "FAIL"
+    assert first.state is TrialState.COMPLETE
+    assert lost.state is TrialState.FAIL
     assert again.params == lost.params
-    assert again.state.name == "PRUNED"
-    assert again.user_attrs["reason"].startswith("out of time: ")
+    assert again.state is TrialState.PRUNED
+    assert again.end_reason is EndReason.OUT_OF_TIME
+    assert again.message.startswith("out of time: ")
 
 
 def test_ctrl_c_ends_with_one_line_and_the_same_command_resumes(study: Path, run: subprocess.Popen[str]) -> None:
@@ -89,10 +97,11 @@ def test_ctrl_c_ends_with_one_line_and_the_same_command_resumes(study: Path, run
     errors = run.communicate(timeout=LIMIT_S)[1]
     assert (run.returncode, errors) == (130, "thrones: stopped; run the same command to resume\n")
     wait_until(lambda: not any(child.is_running() for child in children))
-    complete, interrupted, waiting = load_study(squares.read(study)).get_trials()
-    assert interrupted.state.name == "FAIL"
-    assert interrupted.user_attrs["reason"].startswith("interrupted")
-    assert waiting.state.name == "WAITING"
+    complete, interrupted, waiting = records_of(study)
+    assert interrupted.state is TrialState.FAIL
+    assert interrupted.end_reason is EndReason.INTERRUPTED
+    assert interrupted.message.startswith("interrupted")
+    assert waiting.state is TrialState.WAITING
     check_retried(resume(study), complete)
 
 
@@ -110,6 +119,6 @@ def test_kill_9_takes_the_children_along_and_the_same_command_resumes(study: Pat
     run.communicate(timeout=LIMIT_S)
     assert run.returncode == -signal.SIGKILL
     wait_until(lambda: not any(child.is_running() for child in children))
-    complete, running = load_study(squares.read(study)).get_trials()
-    assert running.state.name == "RUNNING"
+    complete, running = records_of(study)
+    assert running.state is TrialState.RUNNING
     check_retried(resume(study), complete)

@@ -5,7 +5,7 @@ import json
 import platform
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +18,7 @@ from small_study import COMPARISON, HOST, MODEL, SPEC, TRIALS, export_winner, fa
 from compress.errors import UsageError
 from compress.spec import CompressionSpec
 from search.report import export
+from search.storage.study_record import FinalComparison
 
 FILES = ["model.tflite", "report.html", "result.json", "spec.json", "table.md", "trials.csv"]
 
@@ -92,7 +93,7 @@ def test_the_time_counts_from_the_first_trial_and_only_what_keeps_the_rule_has_r
 def test_a_speed_that_was_never_reached_and_a_road_without_one(
     road: str, reached: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(write_study(tmp_path, (trial((0, 9), 0.012),), {**COMPARISON, "trial": 0}, road))
+    monkeypatch.chdir(write_study(tmp_path, (trial((0, 9), 0.012),), replace(COMPARISON, trial=0), road))
     export_winner()
     time = json.loads(Path("results/small/result.json").read_text())["time"]
     assert time.get("speedup_reached_after_minutes") == reached
@@ -182,14 +183,14 @@ def test_a_page_that_is_too_large_without_its_charts_is_left_out(folder: Path, m
 
 
 def test_no_trial_that_keeps_the_rule_is_one_line(tmp_path: Path) -> None:
-    folder = write_study(tmp_path, (failed("slow"), trial((1, 2), 0.01, shortfall=0.1)), None)
+    folder = write_study(tmp_path, (failed("slow"), trial((1, 2), 0.01, constraint_violation=0.1)), None)
     line = squares.refused("best", "studies/small.toml", "--results", "results/small", folder=folder)
     assert line.startswith("thrones: studies/small.toml: no trial meets the accuracy constraint yet")
     assert not (folder / "results").exists()
 
 
-@pytest.mark.parametrize("comparison", [None, {**COMPARISON, "trial": 2}], ids=["none", "of an earlier best"])
-def test_no_comparison(comparison: dict[str, Any] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("comparison", [None, replace(COMPARISON, trial=2)], ids=["none", "of an earlier best"])
+def test_no_comparison(comparison: FinalComparison | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write_study(tmp_path, TRIALS, comparison))
     with pytest.raises(UsageError, match="not been compared with the base yet; `thrones run studies/small.toml` does"):
         export_winner()

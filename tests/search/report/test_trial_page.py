@@ -7,9 +7,15 @@ import pytest
 from handmade import SPEC, figures, measurement, study, trial
 
 from compress.spec import CompressionSpec
+from search.evaluation import EndReason, Phase
 from search.report.pages import study_page as report
-from search.report.pages.trial_page import FAILED, FINALISTS, FRONT, worth_reading
-from search.report.results import Phase
+from search.report.pages.trial_page import (
+    MAX_FAILED_PAGES,
+    MAX_FINAL_TRAINING_PAGES,
+    MAX_FRONT_PAGES,
+    trials_with_page,
+)
+from search.report.results import DevicePhase
 from search.strategy.warm_start import weights_only
 
 PARENT = replace(SPEC, pruning_ratios=(0.25,) * 14, epochs=4)
@@ -25,13 +31,15 @@ def test_who_has_a_page() -> None:
         return trial(number, figures=figures(latency_ms=1.0 + number, accuracy_percent=60.0 + number))
 
     front = [on_the_front(number) for number in range(20)]
-    finalists = [trial(20 + number, "PRUNED", finalist_of=3) for number in range(12)]
-    failed = [trial(32 + number, "FAIL", reason="interrupted" if number == 8 else "a fault") for number in range(9)]
-    why = worth_reading(study(trials=(*front, *finalists, *failed), best_trial=19))
-    assert list(why) == [*range(4, 16), 19, *range(22, 32), *range(35, 40)], "nearest to the rule of 70 %, or the last"
-    assert len(why) == 1 + FRONT + FINALISTS + FAILED
+    final_trainings = [trial(20 + number, "PRUNED", refined_from=3) for number in range(12)]
+    reasons = [*[EndReason.INTERNAL_ERROR] * 8, EndReason.INTERRUPTED]
+    failed = [trial(32 + number, "FAIL", end_reason=reason) for number, reason in enumerate(reasons)]
+    why = trials_with_page(study(trials=(*front, *final_trainings, *failed), best_trial=19))
+    expected = [*range(4, 16), 19, *range(22, 32), *range(35, 40)]
+    assert list(why) == expected, "nearest to the constraint of 70 %, or the last"
+    assert len(why) == 1 + MAX_FRONT_PAGES + MAX_FINAL_TRAINING_PAGES + MAX_FAILED_PAGES
     assert (why[19], why[10]) == ("the best candidate", "on the front of accuracy and latency")
-    both = worth_reading(study(trials=front, best_trial=10))[10]
+    both = trials_with_page(study(trials=front, best_trial=10))[10]
     assert both == "the best candidate, on the front of accuracy and latency"
 
 
@@ -45,11 +53,14 @@ def test_a_page_tells_all_of_its_trial(tmp_path: Path) -> None:
         figures=figures(),
         curve=(60.0, 71.5),
         operators={"CONV_2D": 6},
-        phases=(Phase("train", 1_700_000_000.0, 81.5), Phase("measure", 1_700_000_081.5, 4.0, "ssh://pi")),
-        seconds={"train": 81.5, "measure": 4.0},
+        phases=(
+            DevicePhase(Phase.TRAIN, 1_700_000_000.0, 81.5),
+            DevicePhase(Phase.MEASURE, 1_700_000_081.5, 4.0, "ssh://pi"),
+        ),
+        seconds={Phase.TRAIN: 81.5, Phase.MEASURE: 4.0},
         worker="host:42",
         artifacts={"model.tflite": "id-1", "windows.json": "id-2"},
-        measurement_json=measurement().to_json(),
+        measurement=measurement(),
     )
     parent = trial(0, spec=PARENT, architecture=PARENT.architecture(), curve=(50.0,), figures=figures(latency_ms=0.01))
     report.write_report(study(trials=(parent, child), best_trial=1), tmp_path)

@@ -8,8 +8,12 @@ import optuna
 import pytest
 import squares
 from conftest import Finished
+from grid_study import DISTRIBUTIONS
 from hasty import HASTY
 from paths import STUDIES
+from record_factories import complete, records
+from squares import records_of
+from workers import worker
 
 from compress.datasets.load import load
 from compress.errors import UsageError
@@ -17,9 +21,13 @@ from edge.measuring.plan import PLANS
 from edge.runtime.tflite import predict
 from search.config import load_config
 from search.config_sections import Grid
+from search.evaluation import EndReason, Rejected
+from search.runner.grid import run_row
 from search.runner.study import run_study
-from search.storage.study_state import load_study
-from search.strategy.search_space import grid_params, suggest_row
+from search.storage.open import open_storage
+from search.storage.trial_history import TrialHistory
+from search.storage.trial_record import MODEL, read_trials
+from search.strategy.grid_space import grid_rows, is_current, row_of, suggest_row
 
 GRID = """
 [grid]
@@ -42,7 +50,7 @@ def _hasty() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def ran(finished: Finished, tmp_path_factory: pytest.TempPathFactory, _hasty: None) -> Path:
-    """A folder with the grid, run to its end as m1; for reading."""
+    """Return a folder with the grid, run to its end as m1; for reading."""
     folder = Path(shutil.copytree(finished.folder, tmp_path_factory.mktemp("grid") / "squares"))
     run_study(squares.read(study_file(folder)), load(str(folder / "squares.npz")), squares.silent())
     return folder
@@ -50,7 +58,7 @@ def ran(finished: Finished, tmp_path_factory: pytest.TempPathFactory, _hasty: No
 
 @pytest.fixture
 def copy(ran: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """Return a copy of it."""
     return Path(shutil.copytree(ran, tmp_path / "squares"))
 
 
@@ -60,12 +68,15 @@ def study_file(folder: Path, grid: str = GRID, name: str = "m1") -> Path:
     return path
 
 
-def test_the_unpruned_base_is_one_row_and_more_epochs_go_on_from_fewer(tmp_path: Path) -> None:
+def test_the_unpruned_base_is_one_row_and_more_epochs_continue_from_fewer(tmp_path: Path) -> None:
     config = squares.read(study_file(tmp_path))
     assert config.grid is not None
-    rows = grid_params(config.grid)
-    assert [(row["fraction"], row["epochs"]) for row in rows] == [(0.0, 0), (0.9, 0), (0.9, 1), (0.9, 2)]
-    specs = [suggest_row(optuna.trial.FixedTrial(row), config, config.grid) for row in rows]  # type: ignore[arg-type]
+    rows = grid_rows(config.grid)
+    assert [(row.pruning_ratio, row.epochs) for row in rows] == [(0.0, 0), (0.9, 0), (0.9, 1), (0.9, 2)]
+    specs = [
+        suggest_row(optuna.trial.FixedTrial(row.params), config, config.grid)  # type: ignore[arg-type]
+        for row in rows
+    ]
     assert [spec.all_epochs for spec in specs] == [0, 0, 1, 2]
     assert specs[3].parent == specs[2]
     assert {len(set(spec.pruning_ratios)) for spec in specs} == {1}
@@ -73,33 +84,55 @@ def test_the_unpruned_base_is_one_row_and_more_epochs_go_on_from_fewer(tmp_path:
     assert [spec.learning_rate for spec in specs[2:]] == [rate, pytest.approx(rate / 2)]  # halfway down the cosine
 
 
-def test_a_grid_runs_whole_goes_on_with_new_rows_and_repeats_none(copy: Path) -> None:
+def test_a_row_is_current_until_its_legs_change(tmp_path: Path) -> None:
+    config = squares.read(study_file(tmp_path))
+    assert config.grid is not None
+    for row in grid_rows(config.grid):
+        spec = suggest_row(optuna.trial.FixedTrial(row.params), config, config.grid)  # type: ignore[arg-type]
+        (record,) = records(complete(1.0, spec=spec, params=row.params, distributions=DISTRIBUTIONS))
+        assert row_of(record) == row
+        assert is_current(record, config, config.grid)
+        other = config.grid.model_copy(update={"epochs": [0, 2]})
+        assert is_current(record, config, other) is (row.epochs < 2)
+
+
+def test_a_worker_that_finds_no_row_left_makes_none_up(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/study.db"))
+    grid = Grid(pruning_ratio=[0.5], epochs=[0])
+    with pytest.raises(Rejected, match="another worker took the row, and no other is left") as caught:
+        run_row(study.ask(), worker(), TrialHistory(study), grid, deadline_s=0.0)
+    assert caught.value.rejection.reason is EndReason.NOTHING_LEFT
+    assert study.trials[0].params == {}
+
+
+def test_a_grid_runs_whole_continues_with_new_rows_and_repeats_none(copy: Path) -> None:
     data = load(str(copy / "squares.npz"))
-    trials = load_study(squares.read(copy / "m1.toml")).get_trials()
-    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
-    base, *_, trained = trials
-    for trial in trials:
-        about = trial.user_attrs
-        model = (copy / "runs" / "m1" / "artifacts" / about["artifact model.tflite"]).read_bytes()
+    before = records_of(copy, "m1")
+    assert [record.state.name for record in before] == ["COMPLETE"] * 4
+    base, *_, trained = before
+    for record in before:
+        assert record.evaluation is not None and record.measurement is not None
+        model = (copy / "runs" / "m1" / "artifacts" / record.artifacts[MODEL]).read_bytes()
         labels = predict(model, data.test[0])
-        assert float((labels == data.test[1]).mean() * 100) == about["test_accuracy_percent"]
-        assert about["measurement"]["plan"]["name"] == "whole"  # what a grid does unasked
-    assert trained.user_attrs["measurement"]["model_bytes"] < base.user_attrs["measurement"]["model_bytes"] / 20
+        assert float((labels == data.test[1]).mean() * 100) == record.evaluation.test_accuracy_percent
+        assert record.measurement.plan.name == "whole"  # the plan of a grid where its file names none
+    assert base.measurement is not None and trained.measurement is not None
+    assert trained.measurement.model_bytes < base.measurement.model_bytes / 20
 
     wide = squares.read(study_file(copy, GRID.replace("0.9,", "0.9, 0.5,")))
-    wider = run_study(wide, data, squares.silent()).get_trials()
-    assert wider[:4] == trials
-    assert [trial.params["fraction"] for trial in wider[4:]] == [0.5] * 3
-    assert run_study(squares.read(study_file(copy)), data, squares.silent()).get_trials() == wider
+    wider = read_trials(run_study(wide, data, squares.silent()))
+    assert wider[:4] == before
+    assert [record.params["fraction"] for record in wider[4:]] == [0.5] * 3
+    assert read_trials(run_study(squares.read(study_file(copy)), data, squares.silent())) == wider
 
 
-def test_another_format_of_the_same_grid_trains_nothing(copy: Path) -> None:
+def test_another_scheme_of_the_same_grid_trains_nothing(copy: Path) -> None:
     data = load(str(copy / "squares.npz"))
     weights = copy / "runs" / "cache" / "weights"
     kept = sorted(weights.iterdir())
     second = study_file(copy, GRID + 'quantization = ["dynamic"]\n', "m2")
-    trials = run_study(squares.read(second), data, squares.silent()).get_trials()
-    assert [trial.user_attrs["spec"]["quantization"] for trial in trials] == ["dynamic"] * 4
+    found = read_trials(run_study(squares.read(second), data, squares.silent()))
+    assert [str(record.spec.quantization) for record in found if record.spec is not None] == ["dynamic"] * 4
     assert sorted(weights.iterdir()) == kept
 
 

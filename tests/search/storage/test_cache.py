@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.io import atomic_write
-from search.cache import Cache
+from search.storage.cache import Cache
 
 
 @pytest.fixture
@@ -83,16 +83,16 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_entry_is_absent_and_said_so(cache: Cache, damage: str) -> None:
-    told: list[str] = []
-    cache = Cache(cache.folder, told.append)
+def test_a_damaged_entry_is_absent_and_reported(cache: Cache, damage: str) -> None:
+    lines: list[str] = []
+    cache = Cache(cache.folder, lines.append)
     cache.put(b"value of some length", "model", 1)
     cache.add(b"sample", "speed", 1)
     for path in [path for path in cache.folder.rglob("*") if path.is_file()]:
         path.write_bytes(DAMAGE[damage](path.read_bytes()))
     assert cache.get("model", 1) is None
     assert cache.samples("speed", 1) == []
-    assert [line.rpartition("is damaged")[1:] for line in told] == [("is damaged", "; it is made anew")] * 2
+    assert [line.rpartition("is damaged")[1:] for line in lines] == [("is damaged", "; it is made anew")] * 2
     assert [entry.key for entry in cache.entries()] == [None, None]
     cache.put(b"new", "model", 1)
     assert cache.get("model", 1) == b"new"

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from compress.versions import conversion_versions, training_versions
 from edge.measuring.environment import kind_of, read_environment
-from search.cache import Cache
-from search.cache_usage import DAMAGED, USED, prune, usage
 from search.cli.app import app
+from search.storage.cache import Cache
+from search.storage.cache_usage import DAMAGED, USED, prune, usage
 
 HERE = {name: str(value) for name, value in kind_of(read_environment(), "local:").items()}
 

@@ -11,13 +11,13 @@ import optuna
 import pytest
 import sampler_comparison as comparison
 from candidates import Recorded
+from record_factories import complete, measured, pruned, waiting
 from surrogate import Surrogate
 
 from compress.spec import CompressionSpec
-from edge.measuring.measurement import Environment, Measurement, Window
-from edge.measuring.plan import PLANS
 from search.config import StudyConfig, load_config
-from search.storage.study_state import open_storage
+from search.evaluation import Accuracy, ArchitectureResult, EndReason
+from search.storage.open import open_storage
 
 ODD = CompressionSpec(
     pruning_ratios=(17 / 32, 0.123456, *(0.71828,) * 12),
@@ -27,14 +27,6 @@ ODD = CompressionSpec(
     quantization="int8",
     io_dtype="int8",
 )
-
-
-def measured(latency_ms: float) -> dict[str, object]:
-    here = Environment(*("x86",) * 3, 2, *("x",) * 3, *(None,) * 5)
-    window = Window(0.0, 1.0, 100, latency_ms / 10, latency_ms, latency_ms)
-    plan = PLANS["search"]
-    found = Measurement("ab" * 32, 9, plan, (window,), 1.0, 1.0, 1.0, here, "local:", "none", False)
-    return dict(json.loads(found.to_json()))
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +51,17 @@ def test_the_collector_keeps_architectures_and_epochs(tmp_path: Path, monkeypatc
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
     study = optuna.create_study(study_name="latency", storage=storage)
     child = replace(ODD, parent=replace(ODD, quantization="float32", io_dtype="float32"))
-    for spec, accuracy, about in (
-        (ODD, 65.125, {"candidate": {"accuracy_percent": 65.125}}),
-        (child, None, {}),
-        (replace(ODD, stem_stride=4), None, None),  # given up before it was measured
-    ):
-        trial = study.ask()
-        trial.set_user_attr("spec", spec.to_dict())
-        if about is not None:
-            structure = {"macs": spec.architecture().macs, "best_case": 0.01}
-            for name, value in {"structure": structure, "measurement": measured(0.01234), **about}.items():
-                trial.set_user_attr(name, value)
-        study.tell(trial, 0.01) if accuracy else study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    waiting = study.ask()
-    waiting.set_user_attr("structure", {})
+    macs = ODD.architecture().macs
+    found = ArchitectureResult(macs, 0.01, (measured(0.01234),), advantage=0.5)
+    accuracy = Accuracy(65.125, 64.0, 66.0)
+    study.add_trials(
+        [
+            complete(0.01, spec=ODD, architecture=found, accuracy=accuracy, measurement=measured(0.01234)),
+            pruned(EndReason.SLOWER_ARCHITECTURE, spec=child, architecture=found),
+            pruned(EndReason.MAC_BOUND, spec=replace(ODD, stem_stride=4)),  # given up before it was measured
+            waiting(spec=ODD, architecture=found),
+        ]
+    )
 
     monkeypatch.setattr(candidates, "TABLE", tmp_path / "results" / "candidates.csv")
     candidates.main([str(tmp_path)])

@@ -1,0 +1,1 @@
+"""What a study starts from: its images and its base network."""

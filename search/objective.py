@@ -1,0 +1,99 @@
+"""The objective of a study: the road that it enters in the competition."""
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Literal
+
+from edge.measuring.measurement import Measurement
+
+MIN_BOUND_ARCHITECTURES = 20
+"""The bound is unknown until this many architectures have been measured."""
+BOUND_SLACK = 2.0
+"""An architecture may be this many times faster per MAC than the fastest one measured. Small networks have not been
+seen to compute faster per MAC than larger ones."""
+
+
+class Objective(str, Enum):
+    """Lowest latency, lowest energy, or highest FoM = accuracy / (latency x energy)."""
+
+    LATENCY = "latency"
+    ENERGY = "energy"
+    FOM = "fom"
+
+    __str__ = str.__str__
+
+    @property
+    def unit(self) -> str:
+        """Return the unit of `value`, for one line of a log."""
+        return _UNITS[self]
+
+    @property
+    def label(self) -> str:
+        """Return the name of `value` with its unit, for tables and charts."""
+        return _LABELS[self]
+
+    @property
+    def is_maximized(self) -> bool:
+        """Return True where a higher value is better."""
+        return self is Objective.FOM
+
+    @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        """Return Optuna's word for `is_maximized`."""
+        return "maximize" if self.is_maximized else "minimize"
+
+    @property
+    def needs_power(self) -> bool:
+        """Return True where a value needs readings of a power meter."""
+        return self is not Objective.LATENCY
+
+    def value_of(self, measurement: Measurement, accuracy_percent: float) -> float:
+        """Return the value to optimize: ms, mJ, or accuracy in percent / (ms x mJ).
+
+        Raises ValueError where the objective needs power and the measurement has none.
+        """
+        if self is Objective.LATENCY:
+            return measurement.latency_ms
+        energy_mj = measurement.energy_mj
+        if energy_mj is None:
+            raise ValueError(f"road {self} needs a meter, the measurement has no energy")
+        if self is Objective.ENERGY:
+            return energy_mj
+        return accuracy_percent / (measurement.latency_ms * energy_mj)
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Return True where `value` wins against `than`."""
+        return value > than if self.is_maximized else value < than
+
+    def best(self, values: Iterable[float]) -> float:
+        """Return the best of the values. Raises ValueError where there is none."""
+        return max(values) if self.is_maximized else min(values)
+
+    def advantage(self, value: float, over: float) -> float:
+        """Return how many times better `value` is than `over`; below 1 it is worse."""
+        return value / over if self.is_maximized else over / value
+
+    def worsened(self, value: float, share: float) -> float:
+        """Return the value that is worse than `value` by this share of it."""
+        return value * (1 - share) if self.is_maximized else value * (1 + share)
+
+    def bound(self, macs: int, measured: Sequence[tuple[int, float]]) -> float | None:
+        """Return the value that no architecture with this many MACs can beat; None where it is unknown.
+
+        `measured`: MACs and value at 100 % accuracy of each architecture that was measured. None of them did its
+        arithmetic faster than the fastest; BOUND_SLACK times as fast is granted. Time and energy grow with the MACs,
+        and a FoM falls with their square.
+        """
+        if len(measured) < MIN_BOUND_ARCHITECTURES:
+            return None
+        power = -2 if self.is_maximized else 1
+        fastest = max(other / value ** (1 / power) for other, value in measured)
+        return float((macs / (fastest * BOUND_SLACK)) ** power)
+
+
+_UNITS = {Objective.LATENCY: "ms", Objective.ENERGY: "mJ", Objective.FOM: "FoM"}
+_LABELS = {
+    Objective.LATENCY: "latency [ms]",
+    Objective.ENERGY: "energy per image [mJ]",
+    Objective.FOM: "FoM [% / (ms x mJ)]",
+}
