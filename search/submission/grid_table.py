@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -34,8 +35,12 @@ COMPARABLE = ("kind of device", "meter", "base", "data", "measure", "training", 
 class GridTable:
     """A grid study, read once.
 
-    rows: its whole rows by format, fraction and epochs, their raw windows in `measurements`. float_rows: Table 1's,
-    which Table 2 is compared with. missing: the rows that are not there yet. left_out: what is, and is not shown.
+    rows: its complete rows, sorted by quantization, pruning ratio and epochs.
+    measurements: the raw windows of each row.
+    float_rows: the rows of Table 1 that Table 2 is compared with.
+    facts: lines under the table: device, meter, measurement protocol, data.
+    missing: the rows that are not complete yet, in words.
+    left_out: lines about what the study has and the table does not show.
     """
 
     config: StudyConfig
@@ -48,23 +53,24 @@ class GridTable:
 
     @property
     def milestone(self) -> str:
-        """m1 or m2."""
+        """Return m1 or m2."""
         return milestone_of(self.config)
 
     @property
     def title(self) -> str:
-        """Table 1 or Table 2, and the study's name."""
+        """Return "Table 1" or "Table 2" with the study's name."""
         return f"Table {self.milestone[1]} ({self.config.name})"
 
     def deck(self, team: str, members: str) -> Deck:
-        """What its slides are made of."""
+        """Return the content of its slides."""
         return Deck(self.milestone, team, members, self.rows, self.float_rows, self.facts)
 
 
 def milestone_of(config: StudyConfig) -> str:
-    """m1 for a grid of float networks, m2 for one with dynamic quantization. Raises UsageError for a search."""
+    """Return m1 for a grid of float networks, m2 for one with dynamic quantization. Raises UsageError for a search."""
     if config.grid is None:
-        raise UsageError(f"{config.name} is a search and no grid; Tables 1 and 2 are of studies with [grid]: m1, m2")
+        message = f"{config.name} is a search and no grid"
+        raise UsageError(message, remedy="name a study with [grid] for Tables 1 and 2: m1, m2")
     return config.grid.milestone
 
 
@@ -99,7 +105,7 @@ def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTab
 
 
 def first_of(config: StudyConfig, path: Path) -> StudyConfig | None:
-    """The study of Table 1 that lies beside Table 2's file, in the same storage; None where there is none."""
+    """Return the study of Table 1 beside Table 2's file, in the same storage; None where there is no such file."""
     first = path.with_name("m1.toml")
     if first == path or not first.exists():
         return None
@@ -107,9 +113,20 @@ def first_of(config: StudyConfig, path: Path) -> StudyConfig | None:
 
 
 def write_tables(folder: Path, table: GridTable, study_file: str, team: str = "–", members: str = "–") -> list[Path]:
-    """Write the table as Markdown, CSV and slides, and every row's raw windows; the files that were written."""
+    """Write the table as Markdown, CSV and slides, and every row's raw windows.
+
+    Args:
+        folder: Where to write.
+        table: The table.
+        study_file: The name of the study file, for the commands under the table.
+        team: The team, for the slides.
+        members: The team's members, for the slides.
+
+    Returns:
+        The written files.
+    """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {folder} is a file; name a folder")
+        raise UsageError(f"--out {folder} is a file", remedy="name a folder")
     made = f"Made by `thrones run {study_file}`, then `thrones table {table.config.name}`."
     texts = (
         markdown(table.title, table.rows, [*table.facts, *notes(table.rows), made]),
@@ -124,7 +141,7 @@ def write_tables(folder: Path, table: GridTable, study_file: str, team: str = "�
 
 
 def to_json(rows: Sequence[Row], measured: Mapping[Key, Measurement]) -> str:
-    """Every row's setting, accuracy and raw windows, without what names a machine; `from_json` gives the rows again."""
+    """Return every row's setting, accuracy and raw windows as JSON, without what names a machine."""
     raw = [
         {
             "fraction": row.fraction,
@@ -139,26 +156,28 @@ def to_json(rows: Sequence[Row], measured: Mapping[Key, Measurement]) -> str:
 
 
 def from_json(text: str) -> list[Row]:
-    """The rows again, every figure derived anew from the raw windows. Raises UsageError for anything else."""
+    """Read what `to_json` wrote; every figure is derived again from the raw windows.
+
+    Raises UsageError for anything else.
+    """
     try:
-        return [
-            row_from(
-                CompressionSpec(
-                    pruning_ratios=(each["fraction"],) * PRUNED_LAYERS,
-                    epochs=each["epochs"],
-                    quantization=each["quantization"],
-                ),
-                each["test_accuracy_percent"],
-                Measurement.from_dict(each["measurement"]),
-            )
-            for each in json.loads(text)["rows"]
-        ]
+        return [_stored_row(each) for each in json.loads(text)["rows"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"no stored table ({type(error).__name__}: {error}); run `thrones table` again") from error
+        message = f"no stored table ({type(error).__name__}: {error})"
+        raise UsageError(message, remedy="run `thrones table` again") from error
+
+
+def _stored_row(stored: Mapping[str, Any]) -> Row:
+    spec = CompressionSpec(
+        pruning_ratios=(stored["fraction"],) * PRUNED_LAYERS,
+        epochs=stored["epochs"],
+        quantization=stored["quantization"],
+    )
+    return row_from(spec, stored["test_accuracy_percent"], Measurement.from_dict(stored["measurement"]))
 
 
 def least_passes(text: str) -> int:
-    """How many whole passes over the test set each row's measurement made at least, of what `from_json` takes."""
+    """Return how many passes over the test set every row's measurement made at least; `text` as for `from_json`."""
     return min((each["measurement"]["plan"]["passes"] for each in json.loads(text)["rows"]), default=0)
 
 
@@ -195,7 +214,7 @@ def _unlike(study: optuna.Study, first: optuna.Study) -> str:
 
 
 def row_from(spec: CompressionSpec, test_accuracy_percent: float, measured: Measurement) -> Row:
-    """A row from the specification of the same fraction in every layer, and what was measured of its model."""
+    """Return the row of a specification with one pruning ratio for all layers, and of its model's measurement."""
     shape = spec.architecture()
     return Row(
         fraction=spec.pruning_ratios[0],
@@ -215,13 +234,16 @@ def row_from(spec: CompressionSpec, test_accuracy_percent: float, measured: Meas
 
 def _facts(study: optuna.Study, config: StudyConfig, first: Measurement) -> tuple[str, ...]:
     where, plan = first.environment, first.plan
-    meter = f"{first.meter}, a constant: power and energy are estimates" if first.estimated else first.meter
-    passes = f"at least {plan.passes} whole pass{'es' * (plan.passes != 1)} over the test set" if plan.passes else ""
-    windows = f"{plan.windows} windows of {plan.window_s:g} s or more"
+    meter = first.meter
+    if first.estimated:
+        meter += ", a constant: power and energy are estimates"
+    protocol = f"{plan.windows} windows of {plan.window_s:g} s or more"
+    if plan.passes:
+        protocol += f", at least {pluralize(plan.passes, 'whole pass', 'whole passes')} over the test set"
     return (
-        f"Device: {where.cpu}, {where.os}; {where.runtime}, {plan.threads} thread{'s' * (plan.threads != 1)}",
+        f"Device: {where.cpu}, {where.os}; {where.runtime}, {pluralize(plan.threads, 'thread')}",
         f"Meter: {meter}",
-        f"Measured by plan {plan.name}: {', '.join(filter(None, [windows, passes]))}; median of the windows",
+        f"Measured by plan {plan.name}: {protocol}; median of the windows",
         f"Data: {record_of(study).facts.data or config.data}; fine-tuned at a learning rate of "
         f"{config.training.learning_rate:g}; more epochs go on from fewer, each leg with its own cosine decay and a "
         "lower rate",
