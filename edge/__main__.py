@@ -11,9 +11,9 @@ from edge.errors import EXIT_INTERRUPTED, ThronesError
 
 # The module whose main(arguments) runs the command and returns the exit code, and its help.
 COMMANDS = {
-    "measure": ("edge.commands.measure", "latency, energy and memory of models on this machine"),
-    "serve": ("edge.commands.serve", "run and measure models for a host: the agent"),
-    "check": ("edge.commands.check", "check this machine, and a meter"),
+    "measure": ("edge.commands.measure_command", "latency, energy and memory of models on this machine"),
+    "serve": ("edge.commands.serve_command", "run and measure models for a host: the agent"),
+    "check": ("edge.commands.check_command", "check this machine, and a meter"),
     "simulate-meter": ("edge.meters.simulator.command", "a simulated Smart Power 2, to try a set-up"),
 }
 

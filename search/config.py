@@ -33,7 +33,7 @@ class StudyConfig(Section):
 
     data: cifar10, digits or the path of an .npz (`search.study_file`). base: the .npz of the unpruned network, written
     by `thrones import` or `pretrain`; None: the one that fits `data`. fallback: the study file, beside this one, to run
-    where CIFAR-10 is not available. storage: a URL (`search.storage.open`); None: an SQLite file in `folder`.
+    where CIFAR-10 is not available. storage: a URL (`search.storage.open_storage`); None: an SQLite file in `folder`.
     artifacts: a folder or s3://BUCKET; None: in `folder`. device: one URL, or several devices of one kind.
     """
 

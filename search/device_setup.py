@@ -12,7 +12,7 @@ from typing import Any
 from edge.diagnostics import OK, WRONG, Finding, check_device, check_meter
 from edge.errors import ThronesError, UnavailableError, UsageError
 from edge.meters.meter import open_meter
-from edge.open import ON_DEVICE
+from edge.open_device import ON_DEVICE
 from edge.remote.client import RemoteDevice
 from edge.remote.connect import connector, open_shell, parse_url
 from edge.remote.service import installed_version

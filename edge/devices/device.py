@@ -1,4 +1,4 @@
-"""The protocol that every device follows; `edge.open` opens one by its URL."""
+"""The protocol that every device follows; `edge.open_device` opens one by its URL."""
 
 from collections.abc import Sequence
 from types import TracebackType

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from edge.errors import InvalidMeasurementError, ThronesError, UnavailableError, UsageError
@@ -27,9 +26,6 @@ from edge.meters.readings import (
     power_between,
     shortest_window_s,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11 on; nothing needs it at run time
 
 # The chip of the Smart Power 2 averages for 264 ms and the firmware reads its last finished average, which is up
 # to 264 ms old.
@@ -123,7 +119,7 @@ class SmartPowerMeter:
             self._check_load(reading)
         return power_between(around, rate, start_s, end_s)
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> "SmartPowerMeter":
         port = self._open_port()
         self._forget()
         self._stop.clear()

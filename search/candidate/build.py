@@ -3,9 +3,9 @@
 from dataclasses import asdict, replace
 from typing import Any
 
-from compress.convert import ConversionJob
+from compress.conversion.convert import ConversionJob
+from compress.conversion.operators import verify_operators
 from compress.network import Weights
-from compress.operators import verify_operators
 from compress.prune import inherit
 from compress.spec import CompressionSpec
 from compress.versions import conversion_versions

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.convert import ConversionJob, Converter
+from compress.conversion.convert import ConversionJob, Converter
 from compress.datasets.dataset import Dataset
 from compress.io import arrays_key
 from compress.network import Weights, build
@@ -23,7 +23,7 @@ from edge.devices.device import Device
 from edge.measuring.environment import kind_of
 from edge.measuring.plan import MeasurePlan, plan_for
 from edge.measuring.training_lock import TrainingPlace
-from edge.open import open_test_bench
+from edge.open_device import open_test_bench
 from search.candidate.calibration import Speed, calibrate
 from search.candidate.inputs.base_network import base_weights
 from search.candidate.worker_context import WorkerContext, require_meter

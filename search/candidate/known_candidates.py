@@ -11,7 +11,7 @@ from compress.errors import UsageError
 from compress.quantization import Quantization
 from compress.spec import CompressionSpec
 from search.candidate.context import TrialContext
-from search.candidate.measure import architecture_samples, best_case, plan_of
+from search.candidate.measure_candidate import architecture_samples, best_case, plan_of
 from search.candidate.weights import cached_weights, trained_before
 from search.config import StudyConfig
 from search.storage.trial_record import TrialRecord

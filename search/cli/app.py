@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 from search.cli.dashboard_commands import dashboard_commands
 from search.cli.data_commands import data_commands
 from search.cli.device_commands import device_commands
-from search.cli.errors import errors_as_one_line
+from search.cli.exit_handling import errors_as_one_line
 from search.cli.storage_commands import storage_commands
 from search.cli.study_commands import study_commands
 from search.cli.submission_commands import submission_commands

@@ -36,7 +36,7 @@ def dashboard(
     config = overlaid(config, storage=storage, artifacts=artifacts)
     import optuna
 
-    from search.dashboard.server import serve
+    from search.dashboard.dashboard_server import serve
 
     def show_address(address: str) -> None:
         host_and_port = address.split("/")[2]

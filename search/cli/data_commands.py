@@ -19,7 +19,7 @@ Dataset = Annotated[str, typer.Argument(metavar="DATA", help="cifar10, digits or
 def data(name: Dataset = "cifar10", data: Data = None, test: Test = None, as_json: Json = False) -> None:
     """Show where CIFAR-10 was looked for, what was found, and how the images are split."""
     from compress.datasets.cifar10 import places
-    from search.candidate.inputs.dataset import resolve_dataset
+    from search.candidate.inputs.resolve_dataset import resolve_dataset
 
     looked = places(data) if name == "cifar10" else []
     if not as_json:  # before `find`, so that the places are shown where it fails
@@ -53,7 +53,7 @@ def pretrain(
     """
     from compress.training.pretrain import cycles_for
     from compress.training.pretrain import pretrain as train_base
-    from search.candidate.inputs.dataset import resolve_dataset
+    from search.candidate.inputs.resolve_dataset import resolve_dataset
     from search.progress import Progress
 
     console = make_console()
@@ -96,7 +96,7 @@ def import_base(
 
     Every tensor is checked, and the accuracy is measured. --pixels unit builds the division by 255 into the network.
     """
-    from search.candidate.inputs.dataset import resolve_dataset
+    from search.candidate.inputs.resolve_dataset import resolve_dataset
     from search.progress import Progress
 
     console = make_console()

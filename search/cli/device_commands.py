@@ -47,10 +47,10 @@ def measure(
 
     Several models are measured in turns and compared, with ratios to the first.
     """
-    from edge.commands.measure import MeasureOptions, random_images
-    from edge.commands.measure import measure as measure_models
+    from edge.commands.measure_command import MeasureOptions, random_images
+    from edge.commands.measure_command import measure as measure_models
     from edge.comparison import Images
-    from search.candidate.inputs.dataset import resolve_dataset
+    from search.candidate.inputs.resolve_dataset import resolve_dataset
 
     request = MeasureOptions(
         tuple(models), plan, threads, device or DEFAULT_DEVICE, meter or DEFAULT_METER, rounds, pixels, as_json

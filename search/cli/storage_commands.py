@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.console import make_console, print_json
-from search.cli.errors import fail
+from search.cli.exit_handling import fail
 from search.cli.options import Json, Runs
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def copy(
 @storage_group.command(epilog="Example: thrones storage upgrade sqlite:///runs/fom/study.db")
 def upgrade(url: Annotated[str, typer.Argument(metavar="STORAGE", help="The URL of the database.")]) -> None:
     """Upgrade the tables of a database that an older Optuna created."""
-    from search.storage.open import upgrade_storage
+    from search.storage.open_storage import upgrade_storage
     from search.storage.urls import redact_url
 
     typer.echo(f"{redact_url(url)}: upgraded from {upgrade_storage(url)}")
@@ -58,7 +58,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 13000,
 ) -> None:
     """Run a gRPC proxy in front of a database. Many workers then use grpc://HOST:PORT. There is no password."""
-    from search.storage.open import serve_storage
+    from search.storage.open_storage import serve_storage
     from search.storage.urls import redact_url
 
     serve_storage(url, host, port, lambda: typer.echo(f"grpc://{host}:{port} serves {redact_url(url)}"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.cli.console import make_console, print_json
-from search.cli.errors import fail
+from search.cli.exit_handling import fail
 from search.cli.options import Artifacts, Base, Data, Devices, Json, Meter, Runs, Storage, Study, Test
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run(
     """
     if minutes is not None and not math.isfinite(minutes):
         fail(f"--minutes {minutes}: wanted a number of minutes")
-    from search.candidate.inputs.dataset import resolve_study
+    from search.candidate.inputs.resolve_dataset import resolve_study
     from search.config import overlaid
 
     config, found = resolve_study(study, runs, data, test, base)  # before the imports below, which take seconds
@@ -182,7 +182,7 @@ def _load_study(
     from search.config import load_config, overlaid
 
     config = overlaid(load_config(study, runs), storage=storage, artifacts=artifacts)
-    from search.storage.open import load_study  # after the file is checked: this import takes a second
+    from search.storage.open_storage import load_study  # after the file is checked: this import takes a second
 
     return load_study(config), config
 

@@ -7,7 +7,7 @@ import typer
 
 from edge.errors import EXIT_FAULT
 from search.cli.console import make_console
-from search.cli.errors import fail
+from search.cli.exit_handling import fail
 from search.cli.options import Artifacts, Base, Data, Device, Meter, Runs, Storage, Study, Test, by_name
 from search.report.formatting import pluralize
 
@@ -81,7 +81,7 @@ def replay(
     A study that was never run here is taken from studies/results. The results go to runs/<study>/replay/, where
     `thrones submit m3` finds them.
     """
-    from search.candidate.inputs.dataset import resolve_dataset
+    from search.candidate.inputs.resolve_dataset import resolve_dataset
     from search.submission.winner import find_winner
 
     winner = find_winner(
@@ -137,7 +137,7 @@ def submit(
     if zip_file is None:
         _check_options(milestone, team, members, road)  # before the imports below, which take seconds
     from edge.diagnostics import WRONG, as_line
-    from search.candidate.inputs.dataset import resolve_dataset
+    from search.candidate.inputs.resolve_dataset import resolve_dataset
     from search.submission import submit as submitting
 
     def images_of(config: "StudyConfig | None") -> "Dataset":

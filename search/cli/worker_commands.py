@@ -38,7 +38,7 @@ def worker(
     This works from any host that reaches the storage. It needs the same version, data and kind of device. Ctrl-C ends
     it.
     """
-    from search.candidate.inputs.dataset import resolve_study
+    from search.candidate.inputs.resolve_dataset import resolve_study
     from search.config import overlaid
     from search.runner.launchers.processes import PARENT
 
@@ -54,7 +54,7 @@ def worker(
 
     from search.progress import Progress
     from search.storage.artifacts import check_place
-    from search.storage.open import load_study
+    from search.storage.open_storage import load_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     load_study(config)  # reports a wrong storage before TensorFlow loads

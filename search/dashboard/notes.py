@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 from compress.architecture import Architecture
 from compress.spec import CompressionSpec
 from edge.measuring.measurement import Measurement
-from search.report import comparison, sentences, tables
+from search.report import base_comparison as comparison
+from search.report import sentences, tables
 from search.report.formatting import (
     mark_estimated,
     markdown_table,

@@ -14,7 +14,7 @@ import pandas
 from compress.io import atomic_write
 from compress.spec import CompressionSpec
 from search.evaluation import Phase
-from search.report.comparison import verdict
+from search.report.base_comparison import verdict
 from search.report.early_stopping_savings import early_stopping_savings
 from search.report.results import DevicePhase, Figures, StudyResults, TrialResult, first_trained
 from search.report.sentences import constraint_text

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compress.architecture import Architecture
-from search.report.comparison import comparison_columns, comparison_rows, footnotes, verdict
+from search.report.base_comparison import comparison_columns, comparison_rows, footnotes, verdict
 from search.report.early_stopping_savings import early_stopping_savings
 from search.report.formatting import NONE, mark_estimated, percent, significant
 from search.report.results import StudyResults, TrialResult

@@ -20,7 +20,7 @@ from edge.devices.device import Device
 from edge.measuring.environment import kind_of
 from edge.measuring.measurement import Measurement, Window
 from edge.measuring.plan import MeasurePlan, plan_for
-from edge.open import open_test_bench
+from edge.open_device import open_test_bench
 from search.candidate.pipeline import Steps
 from search.candidate.worker_context import WorkerContext, require_meter
 from search.config import StudyConfig

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from search.candidate.context import TrialContext
 from search.candidate.evaluate import test_accuracy_percent
-from search.candidate.measure import measure_on_test_images
+from search.candidate.measure_candidate import measure_on_test_images
 from search.candidate.pipeline import Steps
 from search.candidate.weights import TrainedWeights
 from search.config_sections import Grid

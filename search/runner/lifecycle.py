@@ -17,8 +17,9 @@ from edge.measuring.plan import MeasurePlan
 from search.candidate.calibration import check_speed
 from search.candidate.worker_context import WorkerContext
 from search.config import StudyConfig
+from search.source_version import version
 from search.storage.artifacts import record_artifacts_place
-from search.storage.open import load_study, open_storage
+from search.storage.open_storage import load_study, open_storage
 from search.storage.retry import fail_abandoned_trials, retry_stale_trial
 from search.storage.study_record import StudyFacts, StudyRecord, read_study, record_beginning, record_run
 from search.storage.trial_record import TrialRecord, read_trials
@@ -26,7 +27,6 @@ from search.storage.urls import redact_url, storage_url
 from search.strategy.grid_space import is_current
 from search.strategy.ranking import best_value
 from search.strategy.sampler import build_sampler
-from search.version import version
 
 Fingerprint = Mapping[str, Any]
 BASE_MS = "unpruned base [ms]"

@@ -11,7 +11,7 @@ from search.evaluation import Rejected
 from search.objective import Objective
 from search.runner.failure_policy import SURVIVED, TestBenchFailures, record_end
 from search.runner.interrupts import Interrupts
-from search.storage.open import connection_errors
+from search.storage.open_storage import connection_errors
 from search.storage.retry import fail_abandoned_trials, fail_stale_trials
 from search.storage.trial_history import TrialHistory
 from search.storage.trial_record import TrialRecord, record_worker

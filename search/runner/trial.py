@@ -5,9 +5,9 @@ import optuna
 from search.candidate.build import checked_operators, convert_trained
 from search.candidate.context import TrialContext
 from search.candidate.evaluate import validation_accuracy
-from search.candidate.measure import measure_architecture, measure_trained
+from search.candidate.measure_candidate import measure_architecture, measure_trained
 from search.candidate.pipeline import Steps
-from search.candidate.train import train_candidate
+from search.candidate.train_candidate import train_candidate
 from search.candidate.weights import TrainedWeights, shareable_npz, shared_specs, trained_before
 from search.evaluation import Evaluation
 from search.runner.run_pipeline import run_pipeline

@@ -16,7 +16,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from compress.errors import UsageError, one_line
 from edge.errors import UnavailableError
 from search.config import StudyConfig
-from search.storage.open import load_study, study_exists
+from search.storage.open_storage import load_study, study_exists
 from search.storage.study_record import Place, record_of, record_place
 
 ArtifactStore = FileSystemArtifactStore | Boto3ArtifactStore

@@ -9,7 +9,7 @@ import optuna
 from compress.errors import UsageError
 from search.adapters.optuna_trials import artifact_entries, copy_study, running_trials
 from search.storage.artifacts import ArtifactStore, artifacts_at, place_with, write_probe
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 from search.storage.study_record import place_attributes
 from search.storage.urls import has_file, redact_url
 

@@ -17,7 +17,7 @@ from search.config import StudyConfig, load_config, overlaid
 from search.config_sections import Grid
 from search.report.anonymize import anonymize_measurement
 from search.report.formatting import pluralize
-from search.storage.open import load_study, study_exists
+from search.storage.open_storage import load_study, study_exists
 from search.storage.study_record import record_of
 from search.storage.trial_record import TrialRecord, read_trials
 from search.storage.urls import redact_url, storage_url
@@ -75,49 +75,33 @@ def milestone_of(config: StudyConfig) -> str:
 
 
 def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTable:
-    """Return what a grid study has found so far; `first`: the study of Table 1 to compare Table 2 with.
+    """What a grid study has found so far; `first`: that of Table 1, to compare Table 2 with.
 
-    Raises UsageError where there is no complete row yet.
+    Raises UsageError where there is no whole row yet.
     """
-    milestone = milestone_of(config)
-    study = load_study(config)
-    rows, measurements, others = _complete_rows(study, config)
+    milestone, study = milestone_of(config), load_study(config)
+    rows, measurements, others = _whole(study, config)
     if not rows:
         where = redact_url(storage_url(config))
-        raise UsageError(f"{where} has no complete row yet", remedy=f"continue with `thrones run {config.name}`")
-    left_out = []
-    if others:
-        left_out.append(f"{pluralize(others, 'row')} of an earlier grid, or twice there: not shown")
-    float_rows: list[Row] = []
-    if milestone == "m2":
-        float_rows, problem = _float_rows(study, rows, first)
-        if problem:
-            left_out.append(f"Table 1 is not compared with: {problem}")
-    facts = _facts(study, config, next(iter(measurements.values())))
-    missing = _missing(config, measurements)
-    return GridTable(config, tuple(rows), measurements, tuple(float_rows), facts, missing, tuple(left_out))
-
-
-def _float_rows(study: optuna.Study, rows: Sequence[Row], first: StudyConfig | None) -> tuple[list[Row], str]:
-    """Return the float rows of both studies, and why those of the first one cannot be compared, or ""."""
-    own = [row for row in rows if row.quantization == Quantization.FLOAT32]
-    if first is None or not study_exists(first):
-        return own, ""
-    other = load_study(first)
-    problem = _unlike(study, other)
-    if problem:
-        return own, problem
-    known = {row.key for row in own}
-    return own + [row for row in _complete_rows(other, first)[0] if row.key not in known], ""
-
-
-def _missing(config: StudyConfig, measurements: Mapping[Key, Measurement]) -> tuple[str, ...]:
-    """Return the rows of the grid that are not complete, in words."""
-    return tuple(
+        raise UsageError(f"{where} has no complete row yet; continue with `thrones run {config.name}`")
+    left_out = [f"{pluralize(others, 'row')} of an earlier grid, or twice there: not shown"] * (others > 0)
+    float_rows = [row for row in rows if row.quantization == Quantization.FLOAT32] if milestone == "m2" else []
+    if milestone == "m2" and first is not None and study_exists(first):
+        other = load_study(first)
+        told = _unlike(study, other)
+        if told:
+            left_out.append(f"Table 1 is not compared with: {told}")
+        else:
+            there = {row.key for row in float_rows}
+            float_rows += [row for row in _whole(other, first)[0] if row.key not in there]
+    wanted = grid_rows(config.grid) if config.grid else []
+    missing = [
         f"fraction {row.pruning_ratio:g} with {pluralize(row.epochs, 'epoch')}, {row.quantization}"
-        for row in (grid_rows(config.grid) if config.grid else [])
+        for row in wanted
         if (row.pruning_ratio, row.epochs, row.quantization) not in measurements
-    )
+    ]
+    facts = _facts(study, config, next(iter(measurements.values())))
+    return GridTable(config, tuple(rows), measurements, tuple(float_rows), facts, tuple(missing), tuple(left_out))
 
 
 def first_of(config: StudyConfig, path: Path) -> StudyConfig | None:
@@ -197,7 +181,7 @@ def least_passes(text: str) -> int:
     return min((each["measurement"]["plan"]["passes"] for each in json.loads(text)["rows"]), default=0)
 
 
-def _complete_rows(study: optuna.Study, config: StudyConfig) -> tuple[list[Row], dict[Key, Measurement], int]:
+def _whole(study: optuna.Study, config: StudyConfig) -> tuple[list[Row], dict[Key, Measurement], int]:
     """Return the rows that the grid asks for now, their raw windows, and how many other trials are complete."""
     complete = [record for record in read_trials(study) if record.is_complete]
     found: dict[Key, tuple[Row, Measurement]] = {}
@@ -216,9 +200,7 @@ def _row_of_record(record: TrialRecord, config: StudyConfig, grid: Grid) -> Row 
     if record.spec is None or record.evaluation is None or record.measurement is None:
         return None
     test_accuracy_percent = record.evaluation.test_accuracy_percent
-    if test_accuracy_percent is None:
-        return None
-    return row_from(record.spec, test_accuracy_percent, record.measurement)
+    return None if test_accuracy_percent is None else row_from(record.spec, test_accuracy_percent, record.measurement)
 
 
 def _unlike(study: optuna.Study, first: optuna.Study) -> str:

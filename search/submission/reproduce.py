@@ -8,9 +8,9 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.conversion.operators import verify_operators
 from compress.datasets.dataset import Dataset
 from compress.errors import CandidateError, UsageError, one_line
-from compress.operators import verify_operators
 from edge.comparison import Images, compare
 from edge.devices.local import LocalDevice
 from edge.errors import EdgeError
@@ -18,7 +18,7 @@ from edge.measuring.plan import plan_for
 from edge.runtime.tflite import read_operators
 from search.candidate.build import convert
 from search.candidate.context import TrialContext, open_context
-from search.candidate.train import train_with_parents
+from search.candidate.train_candidate import train_with_parents
 from search.progress import Progress
 from search.report.anonymize import anonymize_measurement
 from search.report.formatting import percent

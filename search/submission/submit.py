@@ -10,7 +10,7 @@ from compress.io import atomic_write
 from edge.diagnostics import DOUBTFUL, WRONG, Finding
 from edge.errors import UsageError
 from search.config import StudyConfig
-from search.submission.check.checks import check, study_of
+from search.submission.check.check_submission import check, study_of
 from search.submission.check.unpack import unpack
 from search.submission.pack import check_members, check_team, table_files, winner_files, zipped
 from search.submission.reproduction import FOLDER

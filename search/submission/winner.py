@@ -13,7 +13,7 @@ from compress.spec import CompressionSpec
 from search.config import StudyConfig, load_config, overlaid, parse_config
 from search.report.exported_result import RESULT_FILE, ExportedResult
 from search.storage.artifacts import read_artifact
-from search.storage.open import load_study, study_exists
+from search.storage.open_storage import load_study, study_exists
 from search.storage.study_record import record_of
 from search.storage.trial_record import MODEL, read_trials
 from search.storage.urls import redact_url, storage_url
@@ -43,7 +43,7 @@ class Winner:
 
     @property
     def sha256(self) -> str:
-        """Return the hash that names the bytes."""
+        """The hash that names the bytes."""
         return sha256(self.model).hexdigest()
 
 
@@ -79,7 +79,7 @@ def find_winner(path: Path, runs: Path, trial: int | None = None, **given: str |
     if config.storage is not None or not folder.is_dir():
         where = redact_url(storage_url(config))
         missing = f"{where} has no such study" if config.storage else f"neither {where} nor {folder} exists"
-        raise UsageError(f"{config.name}: {missing}", remedy=f"find a winner with `thrones run {path}`")
+        raise UsageError(f"{config.name}: {missing}; find a winner with `thrones run {path}`")
     winner = _from_folder(folder, runs, trial)
     return replace(winner, config=overlaid(winner.config, **given))
 
@@ -92,8 +92,7 @@ def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Winner
         comparison = stored.final_comparison
         best = best_trial(records, config.road, {} if comparison is None else comparison.values)
         if best is None:
-            remedy = f"continue with `thrones run {path}`, or use --trial"
-            raise UsageError(f"{path}: no trial meets the accuracy constraint yet", remedy=remedy)
+            raise UsageError(f"{path}: no trial keeps the rule yet; continue with `thrones run {path}`, or use --trial")
         number = best.number
     record = records[number] if 0 <= number < len(records) else None
     if record is None or record.spec is None or record.evaluation is None or MODEL not in record.artifacts:
@@ -135,7 +134,7 @@ def _submitted_model(path: Path) -> _SubmittedModel:
     try:
         return _SubmittedModel.model_validate(_json(path))
     except ValidationError as error:
-        raise UsageError(f"{path} does not name its model", remedy="run `thrones replay` again") from error
+        raise UsageError(f"{path} does not name its model; run `thrones replay` again") from error
 
 
 def _check_hash(path: Path | str, model: bytes, wanted: str) -> None:

@@ -11,10 +11,10 @@ import pytest
 from networks import architecture, random_images, random_network
 
 from compress.architecture import BASE
-from compress.convert import ConversionJob, Converter
+from compress.conversion.convert import ConversionJob, Converter
+from compress.conversion.operators import verify_operators
 from compress.errors import CandidateError
 from compress.network import build, quantization_aware
-from compress.operators import verify_operators
 from compress.quantization import Quantization
 from compress.training.train import logits
 from edge.runtime.tflite import open_interpreter, read_operators

@@ -14,7 +14,7 @@ SOURCES = {
     "training": (
         "training/train", "training/train_plan", "training/augmentation", "training/fast_layers", "prune", "network",
     ),
-    "conversion": ("convert", "quantization", "network"),
+    "conversion": ("conversion/convert", "quantization", "network"),
 }
 PINNED = {
     "training": (2, "7df9cf4ccc06"),

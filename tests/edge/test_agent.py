@@ -16,7 +16,7 @@ from rpyc.core import consts
 
 from edge.errors import UsageError
 from edge.measuring.plan import PLANS, MeasurePlan
-from edge.open import open_device
+from edge.open_device import open_device
 from edge.remote.agent import LEASE_S, Agent
 from edge.remote.client import npy_bytes
 from edge.remote.protocol import JobProgress, JobRequest, JobState, Task

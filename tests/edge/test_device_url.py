@@ -3,7 +3,7 @@
 import pytest
 from contracts import DeviceContract
 
-from edge.open import open_device
+from edge.open_device import open_device
 
 
 class TestDeviceByUrl(DeviceContract):

@@ -19,7 +19,7 @@ from edge.devices.local import LocalDevice
 from edge.errors import UnavailableError, UsageError
 from edge.measuring.device_queue import count_jobs, exclusive_device
 from edge.meters.meter import open_meter
-from edge.open import open_device
+from edge.open_device import open_device
 from edge.runtime.tflite import predict
 
 

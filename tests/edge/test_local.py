@@ -20,7 +20,7 @@ from edge.devices.local import LocalDevice
 from edge.errors import InvalidMeasurementError, ModelError, UnavailableError
 from edge.measuring.time_limits import MAX_COOLING_S
 from edge.meters.meter import open_meter
-from edge.open import open_device
+from edge.open_device import open_device
 from edge.runtime.tflite import INPUT_SHAPE, Operator, check_model, encode_images, operators, read_operators
 
 BLOCKED = ("tensorflow", "tf_keras", "keras", "optuna", "pandas", "typer", "rich", "pydantic")
@@ -250,7 +250,7 @@ class Block:
         if name.split(".")[0] in {BLOCKED!r}:
             raise ImportError(name + " is blocked")
 sys.meta_path.insert(0, Block())
-import edge.open, edge.__main__, models
+import edge.open_device, edge.__main__, models
 from edge.runtime.tflite import check_model
 assert "ai_edge_litert.interpreter" not in sys.modules, "the runtime is to be imported on first use"
 check_model(models.float_model())

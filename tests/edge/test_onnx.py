@@ -13,7 +13,7 @@ from contracts import QUICK, make_images
 from models import float_model
 from onnx_models import grey_images, onnx_model
 
-from edge.commands.measure import MeasureOptions, measure
+from edge.commands.measure_command import MeasureOptions, measure
 from edge.commands.measure_table import as_json, as_table, as_text
 from edge.comparison import Entry, Images, compare
 from edge.devices import local
@@ -242,8 +242,8 @@ def test_the_median_over_rounds():
 def test_a_model_measured_once_is_printed_as_ever(tmp_path: Path, monkeypatch):
     path = tmp_path / "model.tflite"
     path.write_bytes(float_model())
-    monkeypatch.setattr("edge.commands.measure.open_test_bench", lambda device, meter: nullcontext(Turns()))
-    monkeypatch.setattr("edge.commands.measure.plan_for", lambda name, least: QUICK)
+    monkeypatch.setattr("edge.commands.measure_command.open_test_bench", lambda device, meter: nullcontext(Turns()))
+    monkeypatch.setattr("edge.commands.measure_command.plan_for", lambda name, least: QUICK)
     text = measure(MeasureOptions((path,)), Images(make_images(2)))
     assert text.startswith("model    ")
     assert "pixels" not in text

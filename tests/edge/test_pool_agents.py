@@ -11,7 +11,7 @@ from pools import IMAGES, MODEL, Clock, measured_on, noting, wait_until
 from edge.devices.pool import Pool
 from edge.errors import UnavailableError
 from edge.measuring.plan import MeasurePlan
-from edge.open import ON_DEVICE, open_device, open_test_bench
+from edge.open_device import ON_DEVICE, open_device, open_test_bench
 from edge.remote.client import RemoteDevice
 from edge.remote.connect import connector
 

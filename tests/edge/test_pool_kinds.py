@@ -12,7 +12,7 @@ from edge.devices.local import LocalDevice
 from edge.devices.pool import Pool, calibrate
 from edge.errors import UsageError
 from edge.measuring.environment import kind_of
-from edge.open import ON_DEVICE, open_device, open_test_bench
+from edge.open_device import ON_DEVICE, open_device, open_test_bench
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from models import float_model, int8_model
 from edge.__main__ import main
 from edge.errors import ModelError, UnavailableError, UsageError
 from edge.measuring.plan import MeasurePlan
-from edge.open import ON_DEVICE, open_device, open_test_bench
+from edge.open_device import ON_DEVICE, open_device, open_test_bench
 from edge.remote.client import RemoteDevice
 from edge.remote.connect import connector
 from edge.runtime.tflite import predict

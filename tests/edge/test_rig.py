@@ -6,7 +6,7 @@ from edge.errors import UsageError
 from edge.measuring.environment import read_environment, throttling_now
 from edge.meters.meter import open_meter
 from edge.meters.readings import Power
-from edge.open import open_device
+from edge.open_device import open_device
 
 
 def test_throttle_words():

@@ -16,7 +16,7 @@ from edge.__main__ import main
 from edge.errors import InvalidMeasurementError, UsageError
 from edge.meters.meter import open_meter
 from edge.meters.readings import Decoder, parse_smart_power_3
-from edge.meters.simulator.load import Load, descendants, named
+from edge.meters.simulator.power_profile import Load, descendants, named
 from edge.meters.simulator.supply import FIRMWARES, Faults, Profile, Supply
 
 COMMAND = "import sys; from edge.__main__ import main; sys.exit(main(['simulate-meter', *sys.argv[1:]]))"

@@ -47,7 +47,8 @@ COLUMNS = ("search", "trials", "trained", "feasible", "validation_percent", "tes
 def without(part: str) -> None:
     """Take one part out of the search, in this process."""
     from compress.network import build
-    from search.candidate import measure, train
+    from search.candidate import measure_candidate as measure
+    from search.candidate import train_candidate as train
     from search.objective import Objective
     from search.runner import study
     from search.strategy import task

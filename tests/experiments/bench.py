@@ -48,10 +48,10 @@ def startup() -> list[Row]:
         )
 
     bare = run("-c", "pass")
-    edge = run("-c", "import edge.open") - bare
+    edge = run("-c", "import edge.open_device") - bare
     help_s = run("-m", "search", "--help")
     return [
-        Row("import edge.open (without Python's own start)", edge, "s", "<= 0.3", edge <= 0.3),
+        Row("import edge.open_device (without Python's own start)", edge, "s", "<= 0.3", edge <= 0.3),
         Row("thrones --help", help_s, "s", "<= 0.5", help_s <= 0.5),
     ]
 
@@ -180,7 +180,7 @@ def training(name: str, spec_values: dict[str, Any], count: int, rounds: int = 3
 
 def measuring() -> list[Row]:
     """Accuracy of a 1-MMAC model on 10,000 images, and how far repeated latencies of one model lie apart."""
-    from compress.convert import ConversionJob, convert
+    from compress.conversion.convert import ConversionJob, convert
     from compress.network import build
     from compress.quantization import Quantization
     from compress.spec import CompressionSpec

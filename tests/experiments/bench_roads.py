@@ -25,7 +25,7 @@ from edge.devices.local import LocalDevice
 from edge.measuring.measurement import Measurement
 from edge.measuring.plan import PLANS, MeasurePlan
 from edge.meters.meter import open_meter
-from search.cli.errors import errors_as_one_line
+from search.cli.exit_handling import errors_as_one_line
 from search.report.exported_result import RESULT_FILE, Comparison, ExportedResult, SearchTime
 
 ROADS = ("latency", "energy", "fom")
@@ -102,7 +102,7 @@ def _read(folder: Path, road: str) -> Winner:
 
 def measure_winners(winners: Sequence[Winner], data: Any, plan: MeasurePlan, rounds: int) -> tuple[Entry, list[Entry]]:
     """The unpruned float base and each of the winners, measured in turns, with their accuracy on the test images."""
-    from compress.convert import ConversionJob, Converter
+    from compress.conversion.convert import ConversionJob, Converter
     from compress.quantization import Quantization
     from compress.spec import CompressionSpec
     from search.candidate.inputs.base_network import bundled_weights

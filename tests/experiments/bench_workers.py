@@ -33,7 +33,7 @@ from search.evaluation import Phase, Rejected
 from search.progress import Progress
 from search.runner.dry_run import run_dry_run
 from search.runner.launchers.processes import run_workers
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 from search.storage.retry import count_trials
 from search.storage.trial_history import TrialHistory
 from search.storage.trial_record import TrialRecord, read_trials

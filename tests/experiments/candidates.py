@@ -58,7 +58,7 @@ def collect(run: Path) -> list[dict[str, str]]:
     """The lines of all studies in `run`, a study's folder or its study.db. Raises FileNotFoundError without one."""
     import optuna
 
-    from search.storage.open import open_storage
+    from search.storage.open_storage import open_storage
     from search.storage.trial_record import read_trials
 
     path = run / "study.db" if run.is_dir() else run

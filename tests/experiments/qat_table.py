@@ -27,7 +27,7 @@ COLUMNS = ("network", "macs", "seed", "float_epochs", "aware_epochs", "way", "va
 
 def rows(road: str, seed: int, teacher: Any) -> list[dict[str, Any]]:
     """All ways for one winner's architecture; `teacher`: the base's logits for the training images."""
-    from compress.convert import ConversionJob, convert
+    from compress.conversion.convert import ConversionJob, convert
     from compress.datasets.load import load
     from compress.network import Weights, build, quantization_aware
     from compress.prune import inherit

@@ -20,7 +20,7 @@ from paths import RESULTS
 from edge.devices.local import LocalDevice
 from edge.measuring.measurement import Measurement
 from edge.measuring.plan import PLANS
-from search.candidate.measure import turns_plan
+from search.candidate.measure_candidate import turns_plan
 from search.objective import Objective
 from search.strategy.turns_verdict import Verdict, advantages, judge
 

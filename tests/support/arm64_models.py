@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from paths import ROOT
 
-from compress.convert import ConversionJob, convert
+from compress.conversion.convert import ConversionJob, convert
 from compress.network import load_weights
 from compress.prune import inherit
 from compress.quantization import Quantization

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from search.config import StudyConfig, load_config
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 from search.storage.trial_record import TrialRecord, read_trials
 
 

@@ -9,7 +9,7 @@ import record_factories as factories
 from compress.quantization import Quantization
 from edge.measuring.measurement import Measurement
 from search.config import load_config
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 from search.storage.study_record import StudyFacts, record_beginning
 from search.storage.urls import storage_url
 from search.strategy.grid_space import grid_rows, row_spec

@@ -18,7 +18,7 @@ from search.evaluation import Accuracy, EndReason, Phase, PhaseTime
 from search.objective import Objective
 from search.report import export
 from search.report.load_results import load_results
-from search.storage.open import load_study, open_storage
+from search.storage.open_storage import load_study, open_storage
 from search.storage.study_record import (
     ComparedModel,
     FinalComparison,

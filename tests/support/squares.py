@@ -12,7 +12,7 @@ from rich.console import Console
 
 from search.config import StudyConfig, load_config
 from search.progress import Progress
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 from search.storage.trial_record import TrialRecord, read_trials
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("hasty.py"))]

@@ -9,7 +9,7 @@ from edge.errors import InvalidMeasurementError, UnavailableError
 from edge.meters.meter import open_meter
 from edge.meters.simulator.command import simulate
 from edge.meters.simulator.links import TcpLink
-from edge.meters.simulator.load import Load
+from edge.meters.simulator.power_profile import Load
 from edge.meters.simulator.supply import Faults, Supply
 from edge.meters.smartpower import SmartPowerMeter
 

@@ -15,7 +15,7 @@ from typing import IO
 from edge.arguments import Parser
 from edge.errors import UsageError
 from edge.meters.simulator.links import Link, PtyLink, TcpLink
-from edge.meters.simulator.load import Load, descendants, named
+from edge.meters.simulator.power_profile import Load, descendants, named
 from edge.meters.simulator.supply import FIRMWARES, Faults, Supply
 
 _HELP = "commands on standard input: reset, silence SECONDS, garbage, off, on, unplug, plug, quit"

@@ -9,7 +9,8 @@ from plotly.offline import get_plotlyjs
 
 from compress.io import atomic_write
 from edge.measuring.measurement import DEFINITIONS
-from search.report import comparison, sentences, tables
+from search.report import base_comparison as comparison
+from search.report import sentences, tables
 from search.report.charts.catalog import CHARTS
 from search.report.charts.style import page_html
 from search.report.formatting import NONE, text_or_none

@@ -9,7 +9,7 @@ from pathlib import Path
 from compress.spec import CompressionSpec
 from edge.measuring.measurement import Measurement, Window
 from search.report import tables
-from search.report.comparison import figure_rows
+from search.report.base_comparison import figure_rows
 from search.report.formatting import (
     NONE,
     mark_estimated,

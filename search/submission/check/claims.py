@@ -11,9 +11,9 @@ from search.config import StudyConfig
 from search.report.formatting import percent, pluralize
 from search.submission import grid_table
 from search.submission.check import slide_claims
-from search.submission.check.files import is_ours, read, topmost
 from search.submission.check.slide_rows import check_bold, check_rows
 from search.submission.check.submitted_model import check_spec, check_speed, measure_accuracy
+from search.submission.check.zip_files import is_ours, read, topmost
 from search.submission.reproduce import MAX_DIFFERING_SHARE
 from search.submission.reproduction import MIN_RUNS, Reproduction, table3, windows_csv
 from search.submission.slides.slide_reader import SlideText

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.conversion.operators import verify_operators
 from compress.datasets.dataset import Dataset
 from compress.errors import CandidateError
-from compress.operators import verify_operators
 from compress.spec import CompressionSpec
 from edge.comparison import try_pixels
 from edge.devices.local import LocalDevice
@@ -18,7 +18,7 @@ from edge.meters.meter import open_meter
 from edge.runtime.preprocessing import PIXELS
 from edge.runtime.tflite import read_operators
 from search.report.formatting import significant
-from search.submission.check.files import read
+from search.submission.check.zip_files import read
 from search.submission.reproduce import accuracy_percent
 
 MAX_LATENCY_RATIO = 1.5

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from rich.table import Table
 
 from compress.quantization import Quantization
-from search.report.comparison import ESTIMATED_MEANS
+from search.report.base_comparison import ESTIMATED_MEANS
 from search.report.formatting import NONE, markdown_table, percent, pluralize, significant
 from search.report.tables import plain_table
 from search.submission.tables.rows import DEFINITIONS, Row, Table3

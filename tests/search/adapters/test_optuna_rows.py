@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, event
 
 from search.adapters.optuna_rows import read_trials
 from search.adapters.optuna_trials import database_of
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from search.adapters.optuna_trials import (
     with_constraint,
     write_attribute,
 )
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 
 COMPLETE, FAIL, RUNNING = TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING
 

@@ -12,7 +12,7 @@ from scripted_device import PLAN, Scripted, measured
 
 from compress.spec import CompressionSpec
 from edge.measuring.plan import PLANS
-from search.candidate.measure import (
+from search.candidate.measure_candidate import (
     MAX_SAMPLES,
     architecture_samples,
     best_case,
@@ -35,7 +35,7 @@ TIMER: Any = SimpleNamespace(phase=lambda phase: nullcontext())
 
 @pytest.fixture
 def context(tmp_path: Path) -> Any:
-    """What `search.candidate.measure` needs of a context; its architectures are converted to a few bytes."""
+    """What `search.candidate.measure_candidate` needs of a context; its architectures are converted to a few bytes."""
     images = np.zeros((5, 32, 32, 3), np.uint8)
     return SimpleNamespace(
         cache=Cache(tmp_path / "cache"),
@@ -50,7 +50,7 @@ def context(tmp_path: Path) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.candidate.measure.convert_untrained", lambda context, spec: b"a model")
+    monkeypatch.setattr("search.candidate.measure_candidate.convert_untrained", lambda context, spec: b"a model")
 
 
 def task(spec: CompressionSpec = SPEC, incumbent: Incumbent | None = None, tie: float = 0.0) -> Task:

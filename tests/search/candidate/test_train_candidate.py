@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from networks import random_images
 
-from compress.convert import ConversionJob, convert
+from compress.conversion.convert import ConversionJob, convert
+from compress.conversion.operators import verify_operators
 from compress.datasets.dataset import Dataset
 from compress.network import Weights, build, quantization_aware
-from compress.operators import verify_operators
 from compress.spec import CompressionSpec
 from compress.training.train import Epoch, Trainer
 from edge.runtime.tflite import read_operators
-from search.candidate import train as candidate
-from search.candidate.train import fine_tune
+from search.candidate import train_candidate as candidate
+from search.candidate.train_candidate import fine_tune
 from search.config import StudyConfig
 from search.config_sections import Training
 

@@ -19,7 +19,7 @@ from compress.training.train import Epoch
 from edge.errors import UnavailableError
 from search.candidate.calibration import Speed
 from search.candidate.context import TrialContext
-from search.candidate.train import train_candidate
+from search.candidate.train_candidate import train_candidate
 from search.candidate.weights import (
     TrainedWeights,
     cached_npz,
@@ -64,10 +64,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             on_epoch(Epoch(number, 1.0, 60.0))
         return [np.full(3, spec.all_epochs)]
 
-    monkeypatch.setattr("search.candidate.train.time", SimpleNamespace(monotonic=clock.monotonic))
-    monkeypatch.setattr("search.candidate.train.fine_tune", train)
+    monkeypatch.setattr("search.candidate.train_candidate.time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr("search.candidate.train_candidate.fine_tune", train)
     for name in ("inherit", "resize"):
-        monkeypatch.setattr(f"search.candidate.train.{name}", lambda *_: [])
+        monkeypatch.setattr(f"search.candidate.train_candidate.{name}", lambda *_: [])
     return clock
 
 

@@ -15,8 +15,8 @@ from paths import ROOT
 
 from compress.datasets.load import load
 from compress.errors import DatasetNotFoundError, UsageError
-from search.candidate.inputs import dataset
-from search.candidate.inputs.dataset import resolve_study
+from search.candidate.inputs import resolve_dataset as dataset
+from search.candidate.inputs.resolve_dataset import resolve_study
 
 COMMANDS = ("run", "status", "best", "report", "pretrain", "data", "measure", "worker", "dashboard")
 
@@ -50,7 +50,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_what_only_reads_a_study_loads_no_tensorflow() -> None:
     report = "search.report.load_results, search.report.tables, search.report.pages.study_page"
-    modules = f"search.storage.open, search.storage.trial_record, {report}"
+    modules = f"search.storage.open_storage, search.storage.trial_record, {report}"
     code = f"import sys, {modules}; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

@@ -14,7 +14,7 @@ import squares
 from optuna.trial import TrialState
 
 from search.evaluation import EndReason
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 from search.storage.trial_record import TrialRecord, read_trials
 
 ENDLESS = squares.SMALLER + "epochs = 5000\n"

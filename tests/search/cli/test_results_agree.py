@@ -12,7 +12,7 @@ from compress.datasets.load import load
 from edge.runtime.tflite import predict
 from search.report.load_results import load_results, load_summary
 from search.report.sentences import savings_text, trial_counts
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 
 
 def test_what_status_counts_is_what_the_report_counts(squares_copy: Path) -> None:

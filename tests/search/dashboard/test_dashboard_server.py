@@ -25,13 +25,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from search.adapters.optuna_trials import with_constraint
+from search.dashboard.dashboard_server import update
 from search.dashboard.notes import PERSONAL_NOTES_BELOW, write_notes
-from search.dashboard.server import update
 from search.dashboard.storage_view import DashboardStorageView
 from search.evaluation import Accuracy, EndReason
 from search.report.charts.catalog import CHARTS
 from search.report.load_results import load_results
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 from search.storage.trial_record import read_trial, record_failure
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

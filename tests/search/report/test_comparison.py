@@ -6,7 +6,7 @@ import pytest
 from handmade import figures, study
 
 from search.objective import Objective
-from search.report import comparison
+from search.report import base_comparison as comparison
 
 AT = "than the unpruned base at 71.02 % test accuracy"
 

@@ -24,7 +24,7 @@ from search.runner.failure_policy import (
     record_end,
 )
 from search.runner.loop import TEST_BENCH_PAUSE_S
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 from search.storage.trial_record import TrialRecord, read_trials
 
 PARAMS = {"epochs": 4}

@@ -12,7 +12,7 @@ from compress.datasets.load import load
 from search.objective import Objective
 from search.runner import final_comparison
 from search.runner.study import run_study
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 from search.storage.study_record import record_of
 from search.storage.trial_record import read_trials
 from search.strategy.ranking import best_trial, shortlist

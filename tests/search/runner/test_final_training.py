@@ -26,7 +26,7 @@ from search.runner.final_training import (
     run_final_training,
     run_unless_duplicate,
 )
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 from search.storage.trial_history import TrialHistory
 from search.storage.trial_record import Refinement, TrialRecord, read_trials
 

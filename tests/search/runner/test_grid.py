@@ -24,7 +24,7 @@ from search.config_sections import Grid
 from search.evaluation import EndReason, Rejected
 from search.runner.grid import run_row
 from search.runner.study import run_study
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 from search.storage.trial_history import TrialHistory
 from search.storage.trial_record import MODEL, read_trials
 from search.strategy.grid_space import grid_rows, is_current, row_of, suggest_row

@@ -21,12 +21,12 @@ from search.candidate.inputs.base_network import base_path
 from search.config import StudyConfig
 from search.runner.lifecycle import create_or_resume_study, join_study
 from search.runner.study import run_study
+from search.source_version import version
 from search.storage.cache import Cache
-from search.storage.open import load_study, open_storage
+from search.storage.open_storage import load_study, open_storage
 from search.storage.study_record import StudyFacts, record_of
 from search.storage.trial_record import read_trials
 from search.storage.urls import storage_url
-from search.version import version
 
 OTHERS = ("space", "training", "base", "data", "test images", "training version", "tensorflow", "kind of device")
 

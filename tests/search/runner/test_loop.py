@@ -17,7 +17,7 @@ from search.config_sections import Grid
 from search.evaluation import Accuracy
 from search.runner import loop
 from search.runner.loop import run_trials
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 from search.storage.trial_history import TrialHistory
 from search.storage.trial_record import read_trials, record_evaluation
 

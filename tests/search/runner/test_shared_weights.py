@@ -14,12 +14,12 @@ from squares import load_config, silent
 from compress.datasets.load import load
 from compress.spec import CompressionSpec
 from edge.measuring.plan import PLANS
-from search.candidate import train as training
+from search.candidate import train_candidate as training
 from search.candidate.context import TrialContext
 from search.objective import Objective
 from search.runner.study import run_study
 from search.storage.migrate import copy_studies
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 from search.storage.trial_record import TrialRecord, read_trials
 from search.strategy.warm_start import weights_only
 
@@ -43,7 +43,7 @@ def fine_tuned(monkeypatch: pytest.MonkeyPatch) -> list[CompressionSpec]:
         done.append(spec)
         return real(context, spec, *rest)
 
-    monkeypatch.setattr("search.candidate.train.fine_tune", spy)
+    monkeypatch.setattr("search.candidate.train_candidate.fine_tune", spy)
     monkeypatch.setattr(Objective, "is_better", lambda *_: True)
     for name, plan in HASTY.items():
         monkeypatch.setitem(PLANS, name, plan)

@@ -26,7 +26,7 @@ from search.config import StudyConfig, load_config
 from search.runner.study import run_study
 from search.storage.artifacts import check_place, place_of, read_artifact, record_artifacts_place
 from search.storage.migrate import copy_studies
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 from search.storage.study_record import record_of
 from search.storage.trial_record import MODEL, read_trials
 from search.strategy.ranking import best_trial

@@ -22,7 +22,7 @@ from compress.errors import UsageError
 from search.adapters import optuna_rdb
 from search.storage.artifacts import artifacts_at, read_artifact, record_artifacts_place
 from search.storage.migrate import copy_studies
-from search.storage.open import connection_errors, load_study, open_storage, study_exists
+from search.storage.open_storage import connection_errors, load_study, open_storage, study_exists
 from search.storage.retry import count_trials, retry_stale_trial
 from search.storage.study_record import record_of
 from search.storage.trial_record import MODEL, read_trials
@@ -42,7 +42,7 @@ from search.storage.urls import redact_url
     ],
 )
 def test_a_storage_that_is_not_there_is_one_line(url: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.storage.open.MAX_ANSWER_S", 1)
+    monkeypatch.setattr("search.storage.open_storage.MAX_ANSWER_S", 1)
     monkeypatch.setattr(optuna_rdb, "MAX_ANSWER_S", 1)
     with pytest.raises(UsageError) as caught:
         open_storage(url)

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from record_factories import complete, failed, pruned, records, trial, waiting
 
 from search.evaluation import EndReason
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 from search.storage.retry import (
     count_begun,
     count_trials,

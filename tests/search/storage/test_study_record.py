@@ -7,7 +7,7 @@ import pytest
 from record_factories import Attributes, begin_as_version_1, measured
 
 from compress.errors import UsageError
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 from search.storage.study_record import (
     SCHEMA_VERSION,
     ComparedModel,

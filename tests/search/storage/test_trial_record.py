@@ -27,7 +27,7 @@ from compress.quantization import Quantization
 from compress.spec import CompressionSpec
 from search.adapters.optuna_trials import enqueue, fail_trial
 from search.evaluation import EndReason, Phase, PhaseTime, Rejection, Stage
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 from search.storage.trial_history import TrialHistory, trained_specs
 from search.storage.trial_record import (
     ArchitectureRecord,

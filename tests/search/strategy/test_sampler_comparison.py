@@ -17,7 +17,7 @@ from surrogate import Surrogate
 from compress.spec import CompressionSpec
 from search.config import StudyConfig, load_config
 from search.evaluation import Accuracy, ArchitectureResult, EndReason
-from search.storage.open import open_storage
+from search.storage.open_storage import open_storage
 
 ODD = CompressionSpec(
     pruning_ratios=(17 / 32, 0.123456, *(0.71828,) * 12),

@@ -10,7 +10,7 @@ from edge.errors import UsageError
 from search.config import StudyConfig, parse_config
 from search.report.formatting import pluralize
 from search.submission.check import claims, slide_claims
-from search.submission.check.files import is_ours, topmost
+from search.submission.check.zip_files import is_ours, topmost
 from search.submission.pack import PACKAGES
 from search.submission.slides.slide_reader import SlideText, overflows, read_slides
 from search.submission.video import FORMATS, check_video

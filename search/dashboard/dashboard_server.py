@@ -23,7 +23,7 @@ from search.report.load_results import load_results
 from search.report.results import StudyResults
 from search.report.sentences import objective_title
 from search.storage.artifacts import open_artifacts
-from search.storage.open import load_study
+from search.storage.open_storage import load_study
 from search.storage.study_record import record_of
 
 HOST = "127.0.0.1"

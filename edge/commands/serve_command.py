@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.arguments import Parser
+from edge.remote.agent_server import ServerOptions, serve
 from edge.remote.connect import PORT
-from edge.remote.server import ServerOptions, serve
 
 
 def main(argv: Sequence[str]) -> int:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from edge.arguments import Parser
-from edge.commands.files import read_images, read_model
 from edge.commands.measure_table import as_json, as_table, as_text
+from edge.commands.named_files import read_images, read_model
 from edge.comparison import Images, compare
 from edge.errors import UsageError
 from edge.measuring.plan import PLANS, plan_for
-from edge.open import ON_DEVICE, open_test_bench
+from edge.open_device import ON_DEVICE, open_test_bench
 from edge.runtime.preprocessing import PIXELS, check_pixels
 
 AUTO = "auto"
