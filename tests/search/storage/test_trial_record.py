@@ -28,7 +28,6 @@ from compress.spec import CompressionSpec
 from search.adapters.optuna_trials import enqueue, fail_trial
 from search.evaluation import EndReason, Phase, PhaseTime, Rejection, Stage
 from search.storage.open_storage import open_storage
-from search.storage.trial_history import TrialHistory, trained_specs
 from search.storage.trial_record import (
     ArchitectureRecord,
     EvaluationRecord,
@@ -36,7 +35,6 @@ from search.storage.trial_record import (
     TrialRecord,
     failure_attributes,
     predicted_violation_of,
-    read_trial,
     read_trials,
     record_architecture,
     record_evaluation,
@@ -49,7 +47,6 @@ from search.storage.trial_record import (
     retry_attributes,
     speed_key,
 )
-from search.strategy.task import Requirements, Task
 
 PARENT = CompressionSpec((0.25,) * 14, epochs=4)
 SPEC = replace(
@@ -247,38 +244,6 @@ def test_the_speed_of_a_candidate_depends_on_architecture_scheme_and_threads() -
     assert speed_key(replace(SPEC, epochs=99, parent=None, learning_rate=0.01)) == speed_key(SPEC)
     for other in (replace(SPEC, stem_stride=4), replace(SPEC, quantization="qat_int8"), replace(SPEC, threads=1)):
         assert speed_key(other) != speed_key(SPEC)
-
-
-def test_what_has_ended_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
-
-    def spy(trial: optuna.trial.FrozenTrial) -> TrialRecord:
-        read.append(trial.number)
-        return read_trial(trial)
-
-    monkeypatch.setattr("search.storage.trial_history.read_trial", spy)
-    study = optuna.create_study()
-    study.add_trial(complete(1.0))
-    running = study.ask()
-    history = TrialHistory(study)
-    assert history.records() == history.records() == read_trials(study)
-    record_worker(running, "pi:8")
-    assert history.records()[1].worker == "pi:8"
-    study.tell(running, 2.0)
-    assert history.records() == history.records() == read_trials(study)
-    assert (read.count(0), read.count(1)) == (1, 4)
-
-
-def test_trained_specs_and_measured_architectures() -> None:
-    known = records(
-        complete(1.0, spec=SPEC, architecture=architecture(0.5, macs=10)),
-        pruned(EndReason.SLOWER_ARCHITECTURE, spec=PARENT, architecture=architecture(0.7, macs=20)),
-        complete(1.0),
-        waiting(),
-    )
-    assert trained_specs(known) == [SPEC]
-    task = Task(SPEC, Requirements(0.0, 0.0, 0.0), records=known)
-    assert task.measured_architectures == [(10, 0.5), (20, 0.7)]
 
 
 def test_a_factory_gives_what_a_running_trial_writes(stored: Stored) -> None:
