@@ -27,7 +27,6 @@ from search.study_file import StudyValues, located, parse_values, read_text
 logger = logging.getLogger(__name__)
 
 
-
 class StudyConfig(Section):
     """The content of one study file.
 
