@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def version() -> str:
-    """Such as "0.1.0 (3f2a91c04b7d)"."""
+    """Return the version of thrones and a hash of its source, such as "0.1.0 (3f2a91c04b7d)"."""
     root = Path(__file__).parent.parent
     digest = sha256()
     for folder in ("compress", "edge", "search"):

@@ -21,7 +21,7 @@ MAX_ESTIMATE_W = 60.0
 
 
 class Meter(Protocol):
-    """A source of power readings. `estimated` is True when no instrument stands behind them.
+    """A source of power readings. `estimated` is True when they come from no instrument.
 
     It is made without touching hardware; a `with` opens it, waits for the first reading and closes it on every
     way out. Opening raises what `power` does, and UsageError when the URL turns out to be ambiguous.
@@ -64,7 +64,7 @@ class EstimateMeter:
     shortest_window_s: float = 0.0
 
     def power(self, start_s: float, end_s: float) -> Power:
-        """The assumed power, whatever the time, of 0 readings. Raises nothing."""
+        """Return the assumed power, whatever the time, of 0 readings. Raises nothing."""
         return Power(self.watts, self.watts, 0)
 
     def __enter__(self) -> "Self":
@@ -77,7 +77,7 @@ class EstimateMeter:
 
 
 def open_meter(url: str) -> Meter:
-    """The meter behind a URL, to be used in a `with`. Raises UsageError for a URL that names none."""
+    """Open the meter behind a URL; use it in a `with`. Raises UsageError for a URL that names none."""
     scheme, separator, rest = url.partition("://")
     if separator:
         if scheme in ("smartpower2", "smartpower3"):

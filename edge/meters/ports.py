@@ -32,7 +32,7 @@ class Port(Protocol):
     always_sends: bool
 
     def read(self) -> bytes:
-        """What has arrived; b"" when nothing did for 0.1 s. Raises UnavailableError when the port is gone."""
+        """Return what has arrived; b"" when nothing did for 0.1 s. Raises UnavailableError when the port is gone."""
         ...
 
     def close(self) -> None: ...
@@ -85,7 +85,7 @@ def open_serial(path: str, baud: int = BAUD) -> SerialPort:
 
 
 def find_serial(scheme: str, list_ports: Callable[[], Iterable[Any]] | None = None) -> str:
-    """The path of the one serial port with a Smart Power's USB id.
+    """Return the path of the one serial port with a Smart Power's USB id.
 
     Raises UnavailableError when there is none, UsageError when there are several.
     """
@@ -160,9 +160,9 @@ def open_tcp(host: str, port: int, clock: Callable[[], float] = time.monotonic) 
 
 
 def port_opener(url: str, place: str, baud: int = BAUD) -> tuple[str, Callable[[], Port]]:
-    """A port's name for messages and what opens it. `place`: a path, HOST:PORT, or empty for find_serial.
+    """Return a port's name for messages and what opens it. `place`: a path, HOST:PORT, or empty for find_serial.
 
-    Raises UsageError for a place that is none of these; `url` is the meter's and stands in the message.
+    Raises UsageError for a place that is none of these; `url` is the meter's, for the message.
     """
     scheme = url.partition("://")[0]
     if not place:

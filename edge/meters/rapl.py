@@ -132,7 +132,7 @@ class RaplMeter:
 
 
 def open_counters(root: Path) -> list[Counter]:
-    """The counters of all processor packages. Raises UnavailableError with the remedy."""
+    """Return the counters of all processor packages. Raises UnavailableError with the remedy."""
     # Subzones such as intel-rapl:0:0 are part of a package, and psys holds the packages once more.
     zones = [zone for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1]
     packages = [zone for zone in zones if _read_text(zone / "name").startswith("package")]

@@ -76,7 +76,7 @@ class Rate:
 
 
 def shortest_window_s(rate: Rate) -> float:
-    """What a window must last so that 5 readings lie wholly inside, wherever the meter's tick falls."""
+    """Return how long a window must be to hold 5 whole readings, wherever the meter's tick falls."""
     return rate.span_s + LEAST_READINGS * rate.period_s + ARRIVAL_JITTER_S
 
 
@@ -122,7 +122,7 @@ def power_between(readings: Sequence[Reading], rate: Rate, start_s: float, end_s
 
 
 def allowed_losses(due: int) -> int:
-    """How many of the readings that are due in a window may be missing or implausible: one, and one in twenty."""
+    """Return how many of the readings due in a window may be missing or implausible: one, and one in twenty."""
     return 1 + due // 20
 
 
@@ -141,10 +141,10 @@ def taken_at(arrivals_s: Sequence[float], period_s: float) -> list[float]:
 
 
 def measure_period(arrivals_s: Sequence[float]) -> float:
-    """The seconds from one reading to the next, of 2 or more arrivals in order that are not all one moment.
+    """Return the seconds from one reading to the next, of 2 or more arrivals in order that are not all one moment.
 
     A first guess comes from stretches of up to 20 readings, in which jitter and lines that arrive together hardly
-    matter. With it every interval is so many periods long, a lost line makes it two and a stall none.
+    matter. With it an interval is a whole number of periods, a lost line makes it two and a stall none.
     """
     intervals_s = np.diff(arrivals_s)
     whole_s = float(intervals_s.sum())
@@ -155,7 +155,7 @@ def measure_period(arrivals_s: Sequence[float]) -> float:
 
 
 def parse_smart_power_2(line: bytes) -> Sample | None:
-    """The sample in a whole line of stock, Dres0109 or ytrikoz firmware; None where there is none."""
+    """Return the sample in a whole line of stock, Dres0109 or ytrikoz firmware; None where there is none."""
     found = _STOCK.fullmatch(line) or _YTRIKOZ_TCP.fullmatch(line)
     if found:
         volts, amps, watts = map(float, found.groups())
@@ -168,7 +168,7 @@ def parse_smart_power_2(line: bytes) -> Sample | None:
 
 
 def parse_smart_power_3(line: bytes, channel: int = 0) -> Sample | None:
-    """The sample of one output, 0 or 1, in a whole line of a Smart Power 3 whose checksums hold; else None."""
+    """Return the sample of one output, 0 or 1, in a whole line of a Smart Power 3 whose checksums hold; else None."""
     found = _SMART_POWER_3.fullmatch(line)
     if not found or (int(found[7], 16), int(found[8], 16)) != checksums(line[:_SMART_POWER_3_SUMMED]):
         return None
@@ -206,7 +206,7 @@ class Decoder:
         self._skips = True  # to the next line end: the line began before the connection or is too long
 
     def feed(self, data: bytes) -> list[Sample]:
-        """The plausible samples that these bytes complete, in order."""
+        """Return the plausible samples that these bytes complete, in order."""
         *lines, self._rest = re.split(rb"[\r\n]", self._rest + data)
         if lines and self._skips:
             self._skips = False

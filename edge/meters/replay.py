@@ -1,4 +1,4 @@
-"""A recorded log of a Smart Power 2, played again and again: no instrument stands behind what it gives."""
+"""A recorded log of a Smart Power 2, played again and again: what it gives comes from no instrument."""
 
 import math
 import time
@@ -78,7 +78,7 @@ class ReplayMeter:
 
 
 def read_log(path: Path) -> list[Reading]:
-    """The plausible readings of a log, 6 or more, in order. What else stands in it is left out, as on the wire.
+    """Return the plausible readings of a log, 6 or more, in order. Other lines are left out, as on the wire.
 
     Raises UsageError for a file that cannot be read or holds fewer, or goes back in time.
     """

@@ -61,7 +61,7 @@ class SmartPowerMeter:
         first_reading_s: float = FIRST_READING_S,
         silence_s: float = SILENCE_S,
     ) -> None:
-        """`name` stands in messages; `span_s` gives a reading's span for a period, both in seconds."""
+        """`name` is for messages; `span_s` gives a reading's span for a period, both in seconds."""
         self.url = url
         self._name = name
         self._open_port = open_port
@@ -272,7 +272,7 @@ class SmartPowerMeter:
 
 
 def open_smart_power(url: str) -> SmartPowerMeter:
-    """The meter behind smartpower2://PORT or smartpower3://PORT[?channel=1&baud=921600], not yet opened.
+    """Return the meter behind smartpower2://PORT or smartpower3://PORT[?channel=1&baud=921600], not yet opened.
 
     PORT is a path such as /dev/ttyUSB0, for the Smart Power 2 also HOST:PORT, or empty: found by its USB id when
     opened. Raises UsageError for anything else.

@@ -23,9 +23,9 @@ _Values = defaultdict[int, dict[Any, Any]]
 def read_trials(
     connection: Connection, study_id: int, only: Collection[int] = (), attributes: Collection[str] = ()
 ) -> list[FrozenTrial]:
-    """The trials of a study, as Optuna gives them, by their ids; of each distribution there is one object.
+    """Return the trials of a study, as Optuna gives them, by their ids; equal distributions are one object.
 
-    `only`: those with these ids. `attributes`: state, value, and of the user's attributes these alone, without times.
+    `only`: those with these ids. `attributes`: state, value and these user attributes alone, without times.
     """
     trial = models.TrialModel
 
@@ -79,7 +79,7 @@ def read_trials(
 
 
 def _local(stored: datetime | None) -> datetime | None:
-    """The tables have UTC, Optuna's trials the local time, both without saying so."""
+    """Return the local time, as Optuna's trials have it, of a time in UTC, as the tables have it."""
     return stored and stored.replace(tzinfo=timezone.utc).astimezone().replace(tzinfo=None)
 
 
@@ -93,13 +93,13 @@ def _attributes(rows: Any, model: Any) -> _Values:
 
 
 def is_bare(trial: FrozenTrial) -> bool:
-    """Whether a trial waits with its parameters and has nothing else."""
+    """Return True for a trial that waits with its parameters and has nothing else."""
     more = attributes_of(trial) or trial.system_attrs or trial.intermediate_values
     return trial.state is TrialState.WAITING and bool(trial.params) and not more
 
 
 def write_waiting(connection: Connection, study_id: int, trial: FrozenTrial) -> tuple[int, int]:
-    """Add a trial that `is_bare` to the study; its id and its number."""
+    """Add a trial that `is_bare` to the study; return its id and its number."""
     tables: Any = models.TrialModel.__table__, models.TrialParamModel.__table__
     locked = select(models.StudyModel.study_id).where(models.StudyModel.study_id == study_id).with_for_update()
     connection.execute(locked).one()  # two trials must not count the same number of others

@@ -2,9 +2,9 @@
 
 | what happens                       | whose fault    | trial   | then                                        |
 |------------------------------------|----------------|---------|---------------------------------------------|
-| Rejected                           | the candidate  | PRUNED  | go on                                       |
-| CandidateError, ModelError         | the candidate  | FAIL    | go on                                       |
-| InvalidMeasurementError            | the measurement| FAIL    | enqueue once more, go on                    |
+| Rejected                           | the candidate  | PRUNED  | continue                                    |
+| CandidateError, ModelError         | the candidate  | FAIL    | continue                                    |
+| InvalidMeasurementError            | the measurement| FAIL    | enqueue once more, continue                 |
 | UnavailableError                   | the test bench | FAIL    | enqueue again, wait; stop after three in a row |
 | KeyboardInterrupt                  | nobody         | FAIL    | enqueue again, stop                         |
 | any other exception                | thrones        | FAIL    | stop with a traceback                       |
@@ -37,7 +37,7 @@ class Retry(Enum):
 
 @dataclass(frozen=True)
 class Policy:
-    """What becomes of a trial: `stops`: the worker does not go on with the next one."""
+    """How a trial ends. `stops`: the worker ends, too."""
 
     end_reason: EndReason
     retry: Retry = Retry.NEVER
@@ -56,7 +56,7 @@ FAILURE_POLICY: dict[type[BaseException], Policy] = {
 SURVIVED = tuple(
     kind for kind, policy in FAILURE_POLICY.items() if not policy.stops and issubclass(kind, Exception)
 )
-"""The errors after which a worker goes on with the next trial."""
+"""The errors after which a worker continues with the next trial."""
 
 
 def policy_of(error: BaseException) -> Policy | None:
@@ -92,7 +92,7 @@ class TestBenchError(EdgeError):
 
 
 class TestBenchFailures:
-    """The failures of the test bench since the last trial that it did not spoil."""
+    """The failures of the test bench since it last worked."""
 
     def __init__(self) -> None:
         self._in_a_row: list[BaseException] = []

@@ -107,14 +107,14 @@ def place_with(place: str, probe: str) -> Place:
 
 
 def write_probe(store: ArtifactStore) -> str:
-    """A new small artifact by which the place is known again, since its name is never given twice; that name."""
+    """Write a small artifact by which the place is known again; return its name, which is never given twice."""
     probe = f"thrones-probe-{uuid.uuid4().hex}"
-    store.write(probe, io.BytesIO(b"By this file thrones sees that a study's models are in this place.\n"))
+    store.write(probe, io.BytesIO(b"This file tells thrones that the models of a study are in this place.\n"))
     return probe
 
 
 def _holds(place: str, artifact: str) -> bool:
-    """Whether the artifact can be read there; a missing folder is not made. Raises UsageError for a faulty bucket."""
+    """Return True where the artifact can be read there; make no folder. Raises UsageError for a faulty bucket."""
     if "://" not in place and not Path(place).is_dir():
         return False
     try:
@@ -134,7 +134,7 @@ def _shown(place: str, host: str | None) -> str:
 
 
 def artifacts_at(place: str) -> ArtifactStore:
-    """The store in a folder, or s3://BUCKET by boto3's own settings. Raises UsageError for another URL."""
+    """Open the store in a folder, or s3://BUCKET by boto3's own settings. Raises UsageError for another URL."""
     if not place.startswith("s3://"):
         if "://" in place:
             raise UsageError(f"artifacts {place!r}: wanted a folder or s3://BUCKET")
@@ -159,12 +159,12 @@ def artifacts_at(place: str) -> ArtifactStore:
 
 
 def is_of_s3(error: Exception) -> bool:
-    """Whether boto3 has raised it, which need not be installed."""
+    """Return True where boto3 has raised the error; boto3 need not be installed."""
     return type(error).__module__.partition(".")[0] in ("boto3", "botocore")
 
 
 def read_artifact(config: StudyConfig, artifact: str) -> bytes:
-    """A stored artifact. Raises UsageError when it is not there, and as `open_artifacts`."""
+    """Return a stored artifact. Raises UsageError when it is not there, and as `open_artifacts`."""
     place = place_of(_begun(config), config)
     try:
         with artifacts_at(place).open_reader(artifact) as file:

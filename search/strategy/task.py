@@ -104,7 +104,7 @@ def final_training_task(
 ) -> Task:
     """Return the final training of a candidate of the search.
 
-    It is trained to its end: over so many epochs a curve rises late, when the learning rate falls.
+    It is trained to its end: over many epochs a curve rises late, when the learning rate falls.
 
     Args:
         record: The trial.

@@ -75,7 +75,7 @@ def milestone_of(config: StudyConfig) -> str:
 
 
 def read_table(config: StudyConfig, first: StudyConfig | None = None) -> GridTable:
-    """What a grid study has found so far; `first`: that of Table 1, to compare Table 2 with.
+    """Return what a grid study has found so far; `first`: that of Table 1, to compare Table 2 with.
 
     Raises UsageError where there is no whole row yet.
     """
@@ -245,6 +245,6 @@ def _facts(study: optuna.Study, config: StudyConfig, first: Measurement) -> tupl
         f"Meter: {meter}",
         f"Measured by plan {plan.name}: {protocol}; median of the windows",
         f"Data: {record_of(study).facts.data or config.data}; fine-tuned at a learning rate of "
-        f"{config.training.learning_rate:g}; more epochs go on from fewer, each leg with its own cosine decay and a "
+        f"{config.training.learning_rate:g}; more epochs continue from fewer, each leg with its own cosine decay and a "
         "lower rate",
     )

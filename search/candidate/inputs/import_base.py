@@ -1,4 +1,4 @@
-"""A team's own network made the base of its studies: what its pixels are, what it reaches, and the file of both."""
+"""Import a user's base network: detect the scaling of its input, evaluate it, save it."""
 
 import hashlib
 import json
@@ -27,8 +27,8 @@ CHANCE_PERCENT = 20.0
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What stands beside the weights: where they came from and what they reach, in percent.
+class ImportReport:
+    """Where imported weights came from and what they reach, in percent; it is saved beside them.
 
     files: the SHA-256 of each; tried: accuracy on validation images for each of `edge.runtime.preprocessing.PIXELS`.
     """
@@ -45,8 +45,8 @@ class Imported:
 
 def import_base(
     source: Path, out: Path | None, data: Dataset, pixels: str, tell: Callable[[str], None]
-) -> tuple[Path, Imported]:
-    """Write the network at `source` as an .npz for `base`, .json beside it; where, and what it reaches.
+) -> tuple[Path, ImportReport]:
+    """Write the network at `source` as an .npz for `base`, with a .json beside it; return its place and report.
 
     `pixels`, one of TAKEN: what it was trained on. The accuracies are those of the written weights.
 
@@ -69,7 +69,7 @@ def import_base(
     content, saved = _as_saved(weights)
     network.set_weights(saved)
     tell("accuracy on all validation and test images")
-    about = Imported(
+    about = ImportReport(
         command=f"thrones import {checkpoint.files[0].name}" + (" --pixels unit" if pixels == "unit" else ""),
         files={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in checkpoint.files},
         pixels=pixels,
@@ -85,14 +85,14 @@ def import_base(
 
 
 def _check_place(path: Path) -> None:
-    """Raises UsageError where what will be written beside the weights would take the place of something else."""
+    """Raise UsageError where the report would replace a file that is not one."""
     beside = path.with_suffix(".json")
     if beside.exists() and b'"data_key"' not in beside.read_bytes():
         raise UsageError(f"{beside} is there and not of an import; name another place with --out")
 
 
 def _try_pixels(network: Any, data: Dataset) -> dict[str, float]:
-    """Accuracy in percent on validation images that are given to the network as each of PIXELS."""
+    """Return the accuracy in percent on validation images that are scaled as each of PIXELS."""
     picked = np.random.default_rng(0).permutation(len(data.validation[0]))[:TRIAL_IMAGES]
     images, labels = data.validation[0][picked], data.validation[1][picked]
     encoded = [encode(images, pixel_values(pixels).astype(np.float32), "NHWC") for pixels in PIXELS]
@@ -105,7 +105,7 @@ def _check_pixels(source: Path, tried: dict[str, float], pixels: str, count: int
     if tried[found] <= CHANCE_PERCENT:
         each = ", ".join(f"{percent:.1f} % with {PIXELS[name]}" for name, percent in tried.items())
         raise UsageError(
-            f"{source} is near chance on {count:,} validation images whatever stands for their pixels: {each}; train "
+            f"{source} is near chance on {count:,} validation images with every scaling of their pixels: {each}; train "
             "it, its classes in the order of CIFAR-10 and its layers as the course builds them"
         )
     if found == pixels:
@@ -122,7 +122,7 @@ def _check_pixels(source: Path, tried: dict[str, float], pixels: str, count: int
 
 
 def _for_raw_pixels(weights: Weights, network: Any) -> Weights:
-    """The weights of a network for 0..1, changed to compute the same from 0..255.
+    """Return the weights of a network for 0..1, changed to compute the same from 0..255.
 
     In the statistics of the first BatchNormalization and not in the kernel before it, which would leave that 255 times
     smaller than any training makes it: fine-tuning would tear it apart, and float16 would round it.
@@ -134,7 +134,7 @@ def _for_raw_pixels(weights: Weights, network: Any) -> Weights:
 
 
 def _as_saved(weights: Weights) -> tuple[bytes, Weights]:
-    """The bytes of their file, and the weights that it gives back."""
+    """Return the bytes of their file, and the weights that it gives back."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "base.npz"
         save_weights(path, weights)
