@@ -142,7 +142,7 @@ def without_constraint(folder: Path) -> Path:
 def test_a_search_on_own_images_needs_a_constraint(command: str, folder: Path) -> None:
     without_constraint(folder)
     line = squares.refused(command, "squares.toml", folder=folder)
-    assert line.startswith("thrones: squares.toml: squares.npz has no least accuracy of its own")
+    assert line.startswith("thrones: squares.toml: squares.npz has no accuracy constraint of its own")
     assert "under [constraint]: accuracy_percent = 90" in line
     assert not (folder / "runs").exists()
 
