@@ -44,7 +44,7 @@ def test_status_best_report_and_json_agree(squares_copy: Path) -> None:
     assert [trial["value"] is None for trial in best["trials"]] == [True, False, False, True]
     for words in ("best (trial 2)", "unpruned base", f"{best['best']['accuracy_percent']:.2f} test"):
         assert words in say("best", "squares.toml")
-    assert "4 trials: 2 complete (2 accurate enough), 2 pruned; best so far: trial 2" in say("status", "squares.toml")
+    assert "4 trials: 2 complete (2 feasible), 2 pruned; best so far: trial 2" in say("status", "squares.toml")
 
     for name in ("report.html", "trials.csv"):
         (squares_copy / "runs" / "squares" / name).unlink()
