@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from paths import RESULTS
 
 from compress.architecture import BASE
+from compress.errors import UsageError
 from compress.spec import CompressionSpec
 
 if TYPE_CHECKING:
@@ -55,10 +56,14 @@ class Recorded:
 
 
 def collect(run: Path) -> list[dict[str, str]]:
-    """The lines of all studies in `run`, a study's folder or its study.db. Raises FileNotFoundError without one."""
+    """Return the lines of all studies in `run`, a study's folder or its study.db.
+
+    Raises FileNotFoundError without one, UsageError for a study of another schema.
+    """
     import optuna
 
     from search.storage.open_storage import open_storage
+    from search.storage.study_record import check_schema
     from search.storage.trial_record import read_trials
 
     path = run / "study.db" if run.is_dir() else run
@@ -74,7 +79,9 @@ def collect(run: Path) -> list[dict[str, str]]:
         try:
             lines = []
             for name in optuna.get_all_study_names(storage):
-                for record in read_trials(optuna.load_study(study_name=name, storage=storage)):
+                study = optuna.load_study(study_name=name, storage=storage)
+                check_schema(study)
+                for record in read_trials(study):
                     if record.state.is_finished() and record.architecture is not None:
                         lines.append(_line(name, record))
             return lines
@@ -165,7 +172,7 @@ def main(runs: Sequence[str]) -> None:
     known = read_lines(TABLE)
     try:
         lines = merge(known, *(collect(Path(run)) for run in runs))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, UsageError) as error:
         sys.exit(str(error))
     write(TABLE, lines)
     trained = sum(bool(line["accuracy_percent"]) for line in lines)
