@@ -121,7 +121,7 @@ def test_what_is_no_grid_or_was_not_run_has_no_table(tmp_path: Path) -> None:
     write_grid(tmp_path, rows=0)
     (tmp_path / "studies" / "m3.toml").write_text('road = "latency"\n')
     assert "m4 does not exist; study files there" in squares.refused("table", "m4", folder=tmp_path)
-    with pytest.raises(UsageError, match="has no whole row yet; go on with `thrones run "):
+    with pytest.raises(UsageError, match="has no complete row yet; continue with `thrones run "):
         read(tmp_path / "studies" / "m1.toml")
     with pytest.raises(UsageError, match="m3 is a search and no grid"):
         read(tmp_path / "studies" / "m3.toml")

@@ -250,7 +250,7 @@ def test_the_quickstart_does_not_fall_back_from_a_folder_that_was_named(tmp_path
 
 
 def test_a_stray_end_of_a_file_keeps_its_traceback(folder: Path) -> None:
-    code = "from search.candidate.inputs import dataset\nfrom search.cli.app import main\n"
+    code = "from search.candidate.inputs import resolve_dataset as dataset\nfrom search.cli.app import main\n"
     code += "def find(*_): raise EOFError('No data left in file')\n"
     code += "dataset.resolve_dataset = find\nmain()"
     command = [sys.executable, "-c", code, "data", "digits"]

@@ -140,7 +140,7 @@ def test_base_weights_are_the_own_ones_or_a_clear_line(data: Dataset, network: A
     save_weights(tmp_path / "short.npz", weights[:-1])
     save_weights(tmp_path / "long.npz", [*weights, weights[-1]])
     for name, message in {
-        "nowhere.npz": "base .*nowhere.npz: no network weights .*`thrones import` to make them of your own network",
+        "nowhere.npz": "base .*nowhere.npz: no network weights .*`thrones import` to make them from your own network",
         "narrow.npz": r"base .*narrow.npz is not the course's .*kernel: wanted \(3,3,3,32\), has \(3,3,3,16\)",
         "short.npz": "layer_with_weights-54/bias is missing",
         "long.npz": "array 137 is one too many",
