@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXPERIMENT := PYTHONPATH=.:tests/support $(BIN)/python tests/experiments
 
-.PHONY: help run test test-arm64 check bench bench-roads bench-workers training-table qat-table candidates sampler-comparison ablation clean
+.PHONY: help run test test-fast test-arm64 check bench bench-roads bench-workers training-table qat-table turns candidates sampler-comparison ablation clean
 
 help:
 	@echo "make run         create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
 	@echo "make test        create .venv, install, run the whole test suite"
+	@echo "make test-fast   create .venv, install, run the tests that wait for no training, server or browser"
 	@echo "make test-arm64  as root: install in an emulated Debian 12 arm64, test and measure its agent"
 	@echo "make check       create .venv, install, ruff, mypy --strict and the import contracts"
 	@echo "make bench       create .venv, install, measure the speed of thrones itself: a table and bench.json"
@@ -23,7 +24,7 @@ help:
 
 # Installs again when pyproject.toml changes. Uses the user's python3, 3.10 to 3.13.
 $(BIN)/.installed: pyproject.toml
-	@echo "creating .venv and installing thrones (once; a minute or two)"
+	@echo "creating .venv and installing thrones (once; a few minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info < (3, 14) else \
 	"thrones needs Python 3.10 to 3.13, %s is %s; name another with make PYTHON=python3.12" \
 	% (sys.executable, sys.version.split()[0]))'
@@ -36,6 +37,9 @@ run: $(BIN)/.installed
 
 test: $(BIN)/.installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+test-fast: $(BIN)/.installed
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile -m "not slow"
 
 test-arm64: $(BIN)/.installed
 	tests/support/arm64.sh $(OR_SKIP) $(BIN)/python

@@ -119,7 +119,14 @@ class FinalTraining(Section):
     candidates: int = Field(default=0, ge=0)
     epochs: int = Field(default=40, ge=1)
     points_per_doubling: float = Field(default=2.0, ge=0, le=100)
-    quantization: list[Quantization] = list(Quantization)
+    quantization: list[Quantization] = [  # written out: a study's fingerprint holds it, so a new scheme must not enter
+        Quantization.FLOAT32,
+        Quantization.FLOAT16,
+        Quantization.DYNAMIC,
+        Quantization.INT8,
+        Quantization.INT16X8,
+        Quantization.QAT_INT8,
+    ]
     budget_fraction: float = Field(default=0.4, ge=0, lt=1)
 
 

@@ -1,6 +1,7 @@
 """The objective of a study: the road that it enters in the competition."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
@@ -24,18 +25,18 @@ class Objective(str, Enum):
 
     @property
     def unit(self) -> str:
-        """Return the unit of `value`, for one line of a log."""
-        return _UNITS[self]
+        """Return the unit of `value_of`, for one line of a log."""
+        return _FACTS[self].unit
 
     @property
     def label(self) -> str:
-        """Return the name of `value` with its unit, for tables and charts."""
-        return _LABELS[self]
+        """Return the name of `value_of` with its unit, for tables and charts."""
+        return _FACTS[self].label
 
     @property
     def is_maximized(self) -> bool:
         """Return True where a higher value is better."""
-        return self is Objective.FOM
+        return _FACTS[self].is_maximized
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
@@ -45,21 +46,16 @@ class Objective(str, Enum):
     @property
     def needs_power(self) -> bool:
         """Return True where a value needs readings of a power meter."""
-        return self is not Objective.LATENCY
+        return _FACTS[self].needs_power
 
     def value_of(self, measurement: Measurement, accuracy_percent: float) -> float:
         """Return the value to optimize: ms, mJ, or accuracy in percent / (ms x mJ).
 
         Raises ValueError where the objective needs power and the measurement has none.
         """
-        if self is Objective.LATENCY:
-            return measurement.latency_ms
-        energy_mj = measurement.energy_mj
-        if energy_mj is None:
+        if self.needs_power and measurement.energy_mj is None:
             raise ValueError(f"road {self} needs a meter, the measurement has no energy")
-        if self is Objective.ENERGY:
-            return energy_mj
-        return accuracy_percent / (measurement.latency_ms * energy_mj)
+        return _FACTS[self].value_of(measurement, accuracy_percent)
 
     def is_better(self, value: float, than: float) -> bool:
         """Return True where `value` wins against `than`."""
@@ -81,19 +77,45 @@ class Objective(str, Enum):
         """Return the value that no architecture with this many MACs can beat; None where it is unknown.
 
         `measured`: MACs and value at 100 % accuracy of each architecture that was measured. None of them did its
-        arithmetic faster than the fastest; BOUND_SLACK times as fast is granted. Time and energy grow with the MACs,
-        and a FoM falls with their square.
+        arithmetic faster than the fastest; BOUND_SLACK times as fast is granted.
         """
         if len(measured) < MIN_BOUND_ARCHITECTURES:
             return None
-        power = -2 if self.is_maximized else 1
+        power = _FACTS[self].mac_power
         fastest = max(other / value ** (1 / power) for other, value in measured)
         return float((macs / (fastest * BOUND_SLACK)) ** power)
 
 
-_UNITS = {Objective.LATENCY: "ms", Objective.ENERGY: "mJ", Objective.FOM: "FoM"}
-_LABELS = {
-    Objective.LATENCY: "latency [ms]",
-    Objective.ENERGY: "energy per image [mJ]",
-    Objective.FOM: "FoM [% / (ms x mJ)]",
+def _latency_ms(measurement: Measurement, accuracy_percent: float) -> float:
+    return measurement.latency_ms
+
+
+def _energy_mj(measurement: Measurement, accuracy_percent: float) -> float:
+    assert measurement.energy_mj is not None  # `value_of` has checked it
+    return measurement.energy_mj
+
+
+def _fom(measurement: Measurement, accuracy_percent: float) -> float:
+    return accuracy_percent / (measurement.latency_ms * _energy_mj(measurement, accuracy_percent))
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """All that an objective is: a new one is a line of `_FACTS`.
+
+    `mac_power`: the value grows with the MACs to this power.
+    """
+
+    unit: str
+    label: str
+    value_of: Callable[[Measurement, float], float]
+    is_maximized: bool
+    needs_power: bool
+    mac_power: int
+
+
+_FACTS = {
+    Objective.LATENCY: _Facts("ms", "latency [ms]", _latency_ms, False, False, 1),
+    Objective.ENERGY: _Facts("mJ", "energy per image [mJ]", _energy_mj, False, True, 1),
+    Objective.FOM: _Facts("FoM", "FoM [% / (ms x mJ)]", _fom, True, True, -2),
 }

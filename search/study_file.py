@@ -1,5 +1,6 @@
 """Read the TOML of study files: `extends`, the old spellings of keys, and the files that they name."""
 
+import difflib
 import json
 import os
 import sys
@@ -31,7 +32,10 @@ RENAMED = {
     "initial": {"fractions": "pruning_ratios"},
     "grid": {"fraction": "pruning_ratio"},
 }
-"""By section (its new name; "": outside of all sections): old key -> new key."""
+"""By section (its new name; "": outside of all sections): old key -> new key.
+
+A study's fingerprint holds the keys of its sections: to rename one is to refuse the studies that were begun before.
+"""
 
 
 class StudyValues(NamedTuple):
@@ -46,12 +50,21 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        known = ", ".join(sorted(str(other) for other in path.parent.glob("*.toml"))) or "none"
-        raise UsageError(f"{path} does not exist; study files there: {known}") from error
+        raise UsageError(f"{path} does not exist", remedy=_known_studies(path)) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no TOML: {error}") from error
+
+
+def _known_studies(path: Path) -> str:
+    """Return what could have been meant: the nearest name, or all study files beside `path` and in `studies/`."""
+    folders = {path.parent, path.parent / "studies"}
+    known = sorted(other for folder in folders for other in folder.glob("*.toml") if other.name != "pyproject.toml")
+    near = difflib.get_close_matches(path.stem, [other.stem for other in known], n=1)
+    if near:
+        return f"did you mean {next(other for other in known if other.stem == near[0])}?"
+    return f"study files there: {', '.join(str(other) for other in known) or 'none'}"
 
 
 def parse_values(text: str, path: Path, shown: Path | None = None) -> StudyValues:

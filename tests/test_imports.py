@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from paths import ROOT
 
 import compress
@@ -29,11 +30,12 @@ def _import(modules: list[str], blocked: list[str]) -> None:
 
 
 def test_specs_architectures_and_data_need_no_tensorflow() -> None:
-    light = ["spec", "architecture", "quantization", "operators", "io", "errors"]
+    light = ["spec", "architecture", "quantization", "conversion.operators", "io", "errors"]
     light += ["datasets.load", "datasets.course_test_set"]
     _import([f"compress.{name}" for name in light], ["tensorflow", "tf_keras", "keras"])
 
 
+@pytest.mark.slow
 def test_compress_knows_neither_search_nor_devices() -> None:
     folder = Path(compress.__path__[0])
     paths = [path.relative_to(folder).with_suffix("") for path in folder.rglob("[a-z]*.py")]

@@ -104,6 +104,8 @@ def test_named_files_exist(readme: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", TEXTS[readme]):
         if "://" not in target:
             assert (folder / target).exists(), target
+    for name in re.findall(r"`((?:\w+/)*\w+\.py)`", "\n".join(re.findall(r"^\|.*$", TEXTS[readme], re.MULTILINE))):
+        assert (folder / name).exists() or (ROOT / name).exists(), name
     for name in re.findall(r"\btests/[\w/]+\.(?:py|sh)\b", TEXTS[readme]):
         assert (ROOT / name).exists(), name
     for name in re.findall(r"\bstudies/results/\w+\.\w+", TEXTS[readme]):

@@ -95,6 +95,7 @@ def run(
         console.print(f"next: thrones table {study}", soft_wrap=True)
     else:
         show_results(console, results, config)
+        console.print(f"next: thrones status {study}, thrones best {study} --out model.tflite", soft_wrap=True)
     console.print(f"This was {found}", soft_wrap=True)
 
 

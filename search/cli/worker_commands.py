@@ -95,7 +95,7 @@ def build_launcher(
     from edge.errors import UsageError
     from search.runner.launchers.processes import run_workers, worker_command
     from search.runner.launchers.slurm import run_submitted, slurm_executor, slurm_options
-    from search.storage.urls import storage_url
+    from search.storage.urls import SQLITE, storage_url
 
     if not config.meter.startswith(("device:", "estimate:", "replay:")):
         raise UsageError(
@@ -112,7 +112,7 @@ def build_launcher(
     if slurm is None:
         return lambda progress, deadline_s: run_workers(command, workers, progress)
     wanted = slurm_options(slurm)
-    if storage_url(config).startswith("sqlite:"):
+    if storage_url(config).startswith(SQLITE):
         raise UsageError("--slurm needs a storage that other hosts reach: --storage postgresql://USER@HOST/DATABASE")
     executor = slurm_executor(config.folder / "slurm", wanted)
     return lambda progress, deadline_s: run_submitted(executor, command, workers, progress, deadline_s)

@@ -108,8 +108,11 @@ def savings_text(results: StudyResults) -> str:
     stages = [stage for stage in early_stopping_savings(results.trials) if stage.ended]
     if not stages:
         return ""
-    counts = ", ".join(f"{stage.ended} {PRUNED_AT[stage.stage]}" for stage in stages)
-    return f"pruned: {counts}{_saved_times(stages)}"
+    counts = [f"{stage.ended} {PRUNED_AT[stage.stage]}" for stage in stages]
+    others = sum(trial.state is TrialState.PRUNED and trial.pruned_at is None for trial in results.trials)
+    if others:
+        counts.append(f"{others} for other reasons")
+    return f"pruned: {', '.join(counts)}{_saved_times(stages)}"
 
 
 def _saved_times(stages: list[StageSaving]) -> str:

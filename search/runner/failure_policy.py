@@ -10,6 +10,9 @@
 | any other exception                | thrones        | FAIL    | stop with a traceback                       |
 
 A storage that is gone is no fault of the trial: `search.runner.loop` waits for it.
+
+What fails is repeated on four layers, each within the next: `MeasurePlan.attempts` (a measurement), `edge.devices.pool`
+(another device of the pool), `edge.remote.connection` (a lost connection), and this table (the whole trial).
 """
 
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ def fingerprint_of(
     """
     names = ("budget", "folder", "name", "initial", "storage", "artifacts", "device")
     left_out: dict[str, Any] = dict.fromkeys(names, True)
-    left_out["final_training"] = {"budget_fraction"}
+    left_out["final_training"] = True if config.grid else {"budget_fraction"}
     left_out["training"] = {"threads"}
     left_out["grid"] = {"pruning_ratio", "epochs", "quantization"} if config.grid else True  # rows may be added
     settings = json.loads(config.model_dump_json(exclude=left_out))

@@ -220,7 +220,6 @@ def record_architecture(trial: optuna.Trial, found: ArchitectureResult) -> None:
     """Write the speed of the untrained architecture."""
     record = ArchitectureRecord(found.macs, found.best_case, found.measurement.device, found.advantage)
     write_attribute(trial, "architecture", vars(record))
-    write_attribute(trial, "architecture_measurement", _raw(found.measurement))
 
 
 def record_evaluation(trial: optuna.Trial, found: Evaluation, artifacts: Mapping[str, str], weights_key: str) -> None:
@@ -249,7 +248,9 @@ def record_evaluation(trial: optuna.Trial, found: Evaluation, artifacts: Mapping
 
 
 def record_rejection(trial: optuna.Trial, found: Rejection) -> None:
-    """Write why a candidate was given up."""
+    """Write why a candidate was given up. Its architecture's windows are kept: it has no others."""
+    if found.measurement is not None:
+        write_attribute(trial, "architecture_measurement", _raw(found.measurement))
     write_attribute(trial, "outcome", _outcome(found.reason, found.message, found.predicted_violation))
 
 

@@ -26,6 +26,7 @@ def test_base_has_the_known_figures() -> None:
     assert BASE.widths == (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(architectures)
 def test_macs_and_parameters_are_those_of_the_layers_that_keras_builds(shape: Architecture) -> None:

@@ -46,6 +46,7 @@ def _keras3_network() -> Any:
     return keras3.Sequential([keras3.Input((32, 32, 3)), *stack])
 
 
+@pytest.mark.slow
 def test_the_checkpoint_is_as_the_course_has_it(courses: Path) -> None:
     found = dict(tf.train.list_variables(str(courses)))
     found.pop("_CHECKPOINTABLE_OBJECT_GRAPH"), found.pop("save_counter", None)
@@ -88,6 +89,7 @@ def test_what_training_left_in_a_checkpoint_is_passed_over(network: Any, tmp_pat
     same_weights(read_checkpoint(Path(prefix)).weights, network.get_weights())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mine.keras", "mine.h5", "only.h5", "mine.weights.h5"])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
 def test_files_of_keras_2_are_read(name: str, network: Any, tmp_path: Path) -> None:
@@ -106,6 +108,7 @@ def network3(network: Any) -> Any:
     return network3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mine.keras", "mine.h5", "mine.weights.h5"])
 def test_files_of_keras_3_are_read(name: str, network3: Any, tmp_path: Path) -> None:
     (network3.save_weights if name == "mine.weights.h5" else network3.save)(tmp_path / name)
@@ -160,6 +163,7 @@ def test_other_tensors_are_told_one_by_one(
     assert "Give the unpruned float32 network" in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["relu6", "epsilon"])
 def test_a_layer_that_computes_something_else_is_refused(wrong: str, network3: Any, tmp_path: Path) -> None:
     network3.save(tmp_path / "whole.keras")
@@ -175,6 +179,7 @@ def test_a_layer_that_computes_something_else_is_refused(wrong: str, network3: A
         read_checkpoint(tmp_path / "other.keras")
 
 
+@pytest.mark.slow
 def test_layers_in_another_order_are_refused_and_those_that_compute_nothing_passed_over(
     network3: Any, tmp_path: Path
 ) -> None:
@@ -215,6 +220,7 @@ def test_a_damaged_checkpoint_is_refused(damage: Callable[[Path, Path], object],
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_damaged_and_foreign_files_are_refused(network3: Any, tmp_path: Path) -> None:
     network3.save(tmp_path / "whole.keras")
     network3.save_weights(tmp_path / "whole.weights.h5")

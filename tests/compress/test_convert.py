@@ -47,6 +47,7 @@ def _job(network: Any, quantization: str, io_dtype: str = "float32", **changes: 
 CASES = [*((q, "float32") for q in Quantization), ("int8", "int8"), ("int8", "uint8"), ("qat_int8", "uint8")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("quantization", "io_dtype"), CASES)
 def test_each_quantization_converts_and_passes_the_audit(
     converter: Converter, network: Any, quantization: str, io_dtype: str
@@ -69,6 +70,7 @@ def _outputs(model: bytes, images: np.ndarray) -> np.ndarray:
     return np.array(outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("quantization", "tolerance"), [("float32", 1e-4), ("float16", 0.02), ("int16x8", 0.1)]
 )
@@ -81,6 +83,7 @@ def test_outputs_agree_with_keras(
     np.testing.assert_allclose(found, expected, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_the_base_has_14_convolutions_13_depthwise_ones_and_the_head(converter: Converter) -> None:
     model = converter.convert(ConversionJob(BASE, build(BASE).get_weights(), Quantization.FLOAT32))
     counts = verify_operators(read_operators(model), BASE, Quantization.FLOAT32, "float32")
@@ -91,11 +94,13 @@ def test_the_file_says_that_it_gives_logits(converter: Converter, network: Any) 
     assert b"logits" in converter.convert(_job(network, "int8", "int8"))
 
 
+@pytest.mark.slow
 def test_equal_jobs_give_equal_bytes(converter: Converter, network: Any) -> None:
     job = _job(network, "int8", "int8")
     assert converter.convert(job) == converter.convert(job)
 
 
+@pytest.mark.slow
 def test_what_the_converter_refuses_is_the_candidates_fault(converter: Converter, network: Any) -> None:
     for nothing in (None, IMAGES[:0]):
         with pytest.raises(
@@ -116,6 +121,7 @@ class _InTheChild:
         return self.call
 
 
+@pytest.mark.slow
 def test_a_child_that_hangs_or_dies_costs_one_model_and_not_the_next(network: Any) -> None:
     good = _job(network, "float32")
     with Converter(time_limit_s=0.2) as converter:

@@ -51,6 +51,7 @@ def _kill_after(number: int) -> Any:
     return stop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 2, 3], ids=["first cycle", "between the cycles", "second cycle"])
 def test_a_killed_run_goes_on_where_it_stopped(data: Dataset, tmp_path: Path, last: int) -> None:
     whole = pretrain(data, tmp_path / "whole.npz", CYCLES)
@@ -74,6 +75,7 @@ def test_a_killed_run_goes_on_where_it_stopped(data: Dataset, tmp_path: Path, la
     ]
 
 
+@pytest.mark.slow
 def test_the_base_never_sees_the_images_by_which_candidates_are_chosen(data: Dataset, tmp_path: Path) -> None:
     """CIFAR-10's own cycles, shortened: the weights are the same whatever the validation and test images are."""
     shortened = tuple(replace(cycle, epochs=1, small_crop_epochs=0, batch_size=16) for cycle in CIFAR10_CYCLES)
@@ -84,6 +86,7 @@ def test_the_base_never_sees_the_images_by_which_candidates_are_chosen(data: Dat
         np.testing.assert_array_equal(one, same)
 
 
+@pytest.mark.slow
 def test_a_training_goes_from_smaller_crops_to_whole_images(data: Dataset, tmp_path: Path) -> None:
     """As CIFAR-10's own cycle does after two thirds of its hours; with even and with odd numbers of channels."""
     crops = (TrainPlan(epochs=2, learning_rate=0.02, batch_size=16, small_crop_epochs=1),)
@@ -103,6 +106,7 @@ def test_a_training_goes_from_smaller_crops_to_whole_images(data: Dataset, tmp_p
     assert len(held) >= 2 * 2 * 2  # two networks, two epochs, two steps
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(data: Dataset, tmp_path: Path) -> None:
     out, checkpoint = tmp_path / "base.npz", tmp_path / "base.checkpoint.npz"
     with pytest.raises(_Killed):
@@ -114,6 +118,7 @@ def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(data: Datase
         pretrain(data, out, CYCLES, seed=1)
 
 
+@pytest.mark.slow
 def test_the_json_tells_how_the_saved_weights_came_about(data: Dataset, tmp_path: Path) -> None:
     cycle = TrainPlan(epochs=1, learning_rate=0.02, batch_size=16)
     result = pretrain(data, tmp_path / "new" / "base", (cycle,), seed=5)  # a folder to make, a name without .npz
@@ -129,6 +134,7 @@ def test_the_json_tells_how_the_saved_weights_came_about(data: Dataset, tmp_path
     assert record["validation_accuracy"] == accuracy(network, *data.validation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", ["base", "base.json"])
 def test_a_kill_while_the_weights_are_written_leaves_no_half_of_them(
     cut: str, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -47,6 +47,7 @@ shapes = st.builds(
 fraction = st.floats(0, 1, exclude_max=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(shapes, st.integers(0, 1000), st.data())
 def test_masked_and_removed_networks_compute_the_same(
@@ -155,6 +156,7 @@ def test_a_bad_fraction_is_refused(share: Any, message: str) -> None:
         channel_fraction_pruning(build(architecture(2, 2, 2)), share)
 
 
+@pytest.mark.slow
 def test_numpys_numbers_and_arrays_are_fractions_too() -> None:
     network = random_network(architecture(4, 4, 4))
     for share in (np.float32(0.5), np.full(3, 0.5)):
@@ -164,6 +166,7 @@ def test_numpys_numbers_and_arrays_are_fractions_too() -> None:
 BASE_WEIGHTS = random_weights(weight_shapes(BASE), 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(shapes, st.data())
 def test_a_widened_network_computes_what_it_did(old: Architecture, data: st.DataObject) -> None:
@@ -191,6 +194,7 @@ def test_a_narrowed_network_keeps_the_strongest_channels_and_copies_part() -> No
         resize(weights, old, architecture(8, 12))
 
 
+@pytest.mark.slow
 def test_inherit_is_pruning_and_removing_when_no_block_is_dropped() -> None:
     shares = tuple(np.linspace(0.5, 0.98, 14))
     network = build(BASE)

@@ -136,6 +136,7 @@ def _trainer(plan: TrainPlan = PLAN, **changes: Any) -> Trainer:
     return Trainer(build(SHAPE), plan, IMAGES, LABELS, **{"seed": 0, "flip": True, **changes})
 
 
+@pytest.mark.slow
 def test_training_learns_a_separable_problem(eager: None) -> None:
     trainer = _trainer()
     epochs = []
@@ -147,6 +148,7 @@ def test_training_learns_a_separable_problem(eager: None) -> None:
     assert accuracy(trainer.network, IMAGES, LABELS) == history[-1].accuracy
 
 
+@pytest.mark.slow
 def test_training_in_a_graph_is_the_same_as_step_by_step(eager: None) -> None:
     plan = replace(PLAN, epochs=1)
     one, other = _trainer(plan), _trainer(plan)
@@ -157,6 +159,7 @@ def test_training_in_a_graph_is_the_same_as_step_by_step(eager: None) -> None:
     assert in_a_graph == pytest.approx(step_by_step, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_restored_trainer_goes_on_as_if_never_stopped(eager: None) -> None:
     whole, begun = _trainer(), _trainer()
     losses = [whole.epoch(number) for number in range(3)]
@@ -170,6 +173,7 @@ def test_a_restored_trainer_goes_on_as_if_never_stopped(eager: None) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_epochs_are_counted_on_from_those_before(monkeypatch: pytest.MonkeyPatch, eager: None) -> None:
     seen: list[list[int]] = []
     real = module.batches
@@ -201,6 +205,7 @@ def _noted_forward(monkeypatch: pytest.MonkeyPatch, note: Callable[[bool], None]
     monkeypatch.setattr(module, "_forward", noted)
 
 
+@pytest.mark.slow
 def test_a_trainer_traces_each_graph_once(monkeypatch: pytest.MonkeyPatch, eager: None) -> None:
     """TensorFlow keeps some memory of each graph for as long as the process lives."""
     traced: list[bool] = []
@@ -211,6 +216,7 @@ def test_a_trainer_traces_each_graph_once(monkeypatch: pytest.MonkeyPatch, eager
     assert traced == [True, False]
 
 
+@pytest.mark.slow
 def test_a_trainer_that_is_let_go_leaves_no_graph_behind(eager: None) -> None:
     """Each would be megabytes for as long as the process lives; 6 and 5 channels take the own normalization."""
 
@@ -251,6 +257,7 @@ def test_the_guard_is_around_each_step_and_each_batch_of_a_validation(
     assert events == [False], "nothing but the trainer's own work"
 
 
+@pytest.mark.slow
 def test_distillation_alone_follows_the_teacher(eager: None) -> None:
     taught = (LABELS + 1) % 4  # the teacher contradicts the labels
     teacher = 10 * np.eye(10, dtype=np.float32)[taught]

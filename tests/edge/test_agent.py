@@ -255,6 +255,7 @@ def test_an_object_as_an_argument_is_never_touched(attacker):
     assert lure.by == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [("start", "x", "{"), ("start", "x", "[1]"), ("start", "x" * 200_000, "{}"), ("received", "../../etc/passwd", 1),
@@ -270,6 +271,7 @@ def test_nonsense_is_answered_and_the_agent_lives_on(attacker, attacked, argumen
         assert len(device.predict(float_model(), make_images(1))) == 1
 
 
+@pytest.mark.slow
 def test_floods_of_connections_leave_no_thread_behind(attacked):
     before = psutil.Process(attacked.process.pid).num_threads()
     threads = [threading.Thread(target=lambda: rpyc.connect("127.0.0.1", attacked.port).close()) for _ in range(50)]

@@ -73,6 +73,7 @@ def test_being_killed_is_the_rigs_fault(monkeypatch):
         LocalDevice().predict(float_model(), make_images(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "kind"), [(STARTED, ModelError), ("", UnavailableError)])
 def test_a_hanging_child_is_stopped(monkeypatch, tmp_path, head, kind):
     note = tmp_path / "pid"
@@ -111,6 +112,7 @@ def test_a_full_disk_is_the_rigs_fault(monkeypatch):
         LocalDevice().predict(float_model(), make_images(2))
 
 
+@pytest.mark.slow
 def test_the_child_dies_with_its_parent(tmp_path):
     note = tmp_path / "pid"
     # The parent kills itself while the child, which has tied itself to the parent, would wait for ten
@@ -242,6 +244,7 @@ def test_check_model_takes_a_good_one():
     assert INPUT_SHAPE == (1, 32, 32, 3)
 
 
+@pytest.mark.slow
 def test_edge_imports_without_the_heavy_packages():
     code = f"""
 import sys

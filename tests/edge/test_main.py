@@ -48,6 +48,7 @@ def run(folder, *arguments, stdout=subprocess.PIPE):
     )
 
 
+@pytest.mark.slow
 def test_the_table_shows_every_figure_with_its_definition(folder):
     done = run(folder, "measure", "float.tflite")
     assert done.returncode in (0, 1), done.stderr
@@ -60,6 +61,7 @@ def test_the_table_shows_every_figure_with_its_definition(folder):
     assert "energy_mj        not measured" in done.stdout
 
 
+@pytest.mark.slow
 def test_json_holds_the_measurement(folder):
     done = run(
         folder, "measure", "int8.tflite", "--json", "--images", "test.npz", "--meter", "estimate://4.8W"
@@ -75,6 +77,7 @@ def test_json_holds_the_measurement(folder):
     assert found["definitions"] == DEFINITIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -114,6 +117,7 @@ def test_bad_input_exits_2_with_one_line(folder, arguments, words):
     assert words in done.stderr
 
 
+@pytest.mark.slow
 def test_output_into_a_closed_pipe_is_no_traceback(folder):
     read, write = os.pipe()
     os.close(read)

@@ -76,6 +76,7 @@ def test_input_and_output_are_copied():
     assert [int(output.argmax()) for output in outputs] == labels.tolist()
 
 
+@pytest.mark.slow
 def test_the_same_protocol_names_the_runtime():
     import onnxruntime
 
@@ -88,6 +89,7 @@ def test_the_same_protocol_names_the_runtime():
     assert Measurement.from_json(measurement.to_json()) == measurement
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "words"),
     [
@@ -111,6 +113,7 @@ def test_a_bad_onnx_is_infeasible(model, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_uint8_takes_raw_pixels_alone():
     with pytest.raises(ModelError, match="takes raw pixels, got pixels 'unit'"):
         LocalDevice().predict(onnx_model(kind=UINT8), make_images(2), "unit")
@@ -155,6 +158,7 @@ class Turns(local.LocalDevice):
         return tflite.predict(model, images, pixels=pixels)
 
 
+@pytest.mark.slow
 def test_models_are_measured_in_turns_each_with_its_own_pixels():
     ours, theirs = onnx_model(), onnx_model("cifar10", "NHWC", kind=1)
     images = Images(*grey_images(30), training=grey_images(60, seed=1))
@@ -173,6 +177,7 @@ def test_pixels_that_a_model_does_not_take_are_not_tried():
     assert entry.tried == {"raw": 100}
 
 
+@pytest.mark.slow
 def test_without_training_images_raw_is_assumed_and_told():
     device = Turns()
     (entry,) = compare(device, [("theirs", onnx_model("unit"))], QUICK, Images(*grey_images(5)))
@@ -202,6 +207,7 @@ def entries():
         return compare(device, [("a.tflite", float_model()), *theirs], QUICK, images, rounds=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "heads"), [(80, ["A B B/A C C/A", "A D D/A"]), (120, ["A B B/A C C/A D D/A"])])
 def test_the_comparison_fits_the_terminal(entries, width, heads):
     lines = as_table(entries, width).splitlines()
@@ -229,6 +235,7 @@ def test_json_keeps_every_window_of_every_round(entries):
         assert model["ratios"]["latency_ms"] == entry.figure("latency_ms") / entries[0].figure("latency_ms")
 
 
+@pytest.mark.slow
 def test_the_median_over_rounds():
     quick = LocalDevice().measure(onnx_model(), QUICK, make_images(2))
     slow = replace(quick, windows=tuple(replace(each, invoke_s=3 * each.invoke_s) for each in quick.windows))
@@ -239,6 +246,7 @@ def test_the_median_over_rounds():
     assert both.fom is None
 
 
+@pytest.mark.slow
 def test_a_model_measured_once_is_printed_as_ever(tmp_path: Path, monkeypatch):
     path = tmp_path / "model.tflite"
     path.write_bytes(float_model())

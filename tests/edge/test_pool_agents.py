@@ -37,6 +37,7 @@ def agents(tmp_path, monkeypatch):
         yield running
 
 
+@pytest.mark.slow
 def test_a_board_killed_while_it_measures_costs_only_time_and_comes_back(agents):
     dead, other = agents
     clock, told = Clock(), []
@@ -59,6 +60,7 @@ def test_a_board_killed_while_it_measures_costs_only_time_and_comes_back(agents)
         assert measured_on(boards) == [dead.url]
 
 
+@pytest.mark.slow
 def test_a_board_that_never_answers_is_left_out(agents):
     dead, other = agents
     dead.kill()
@@ -73,6 +75,7 @@ def test_a_board_that_never_answers_is_left_out(agents):
             pass
 
 
+@pytest.mark.slow
 def test_two_clients_share_two_boards(agents):
     found = []
 

@@ -107,6 +107,7 @@ def test_the_buffer_is_bounded():
     assert decoder.feed(STOCK + STOCK) == [A_SAMPLE]
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.lists(PIECES | st.binary(max_size=40), max_size=20).map(b"".join),
@@ -243,6 +244,7 @@ FAULTS = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.sampled_from(sorted(METERS)), FAULTS, st.data())
 def test_energy_is_right(firmware, faults, data):
@@ -270,6 +272,7 @@ def test_energy_is_right(firmware, faults, data):
         assert power.max_w == pytest.approx(4.8, rel=0.02)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.sampled_from(sorted(METERS)), FAULTS, st.data())
 def test_the_mean_over_steps_inside_a_window_is_right(firmware, faults, data):

@@ -39,6 +39,7 @@ class TestLoopback(DeviceContract):
 
 
 @pytest.mark.skipif(SSHD is None, reason="needs an SSH server: apt-get install openssh-server")
+@pytest.mark.slow
 class TestSsh(DeviceContract):
     @pytest.fixture(scope="class")
     def server(self, tmp_path_factory):
@@ -69,6 +70,7 @@ class TestSsh(DeviceContract):
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl, which makes the certificates")
+@pytest.mark.slow
 class TestTls(DeviceContract):
     @pytest.fixture(scope="class")
     def url(self, tmp_path_factory):
@@ -168,6 +170,7 @@ def test_another_protocol_is_refused_at_once(running, monkeypatch):
             pass
 
 
+@pytest.mark.slow
 def test_an_agent_killed_while_it_measures_costs_only_time(tmp_path):
     with agent(tmp_path) as process, open_device(process.url) as device:
 
@@ -181,6 +184,7 @@ def test_an_agent_killed_while_it_measures_costs_only_time(tmp_path):
         assert_measures(device, meanwhile=kill)
 
 
+@pytest.mark.slow
 def test_an_agent_killed_while_it_is_sent_a_file_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("edge.remote.connection.PIECE_BYTES", 1000)
     images = make_images(5)
@@ -203,6 +207,7 @@ def test_an_agent_killed_while_it_is_sent_a_file_goes_on_where_it_was(tmp_path, 
     assert len(sent) == sum(math.ceil(size / 1000) for size in sizes)  # no piece was sent twice
 
 
+@pytest.mark.slow
 def test_a_line_that_is_cut_for_a_while_costs_only_time(running):
     proxy = Proxy(running.port)
     url = f"rpyc://127.0.0.1:{proxy.port}"
@@ -219,6 +224,7 @@ def test_a_line_that_is_cut_for_a_while_costs_only_time(running):
     proxy.close()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_agent_lives_on(tmp_path):
     with agent(tmp_path) as process, open_device(process.url) as device:
         psutil.Process(process.process.pid).rlimit(psutil.RLIMIT_FSIZE, (4000, -1))
@@ -228,6 +234,7 @@ def test_a_full_disk_is_told_and_the_agent_lives_on(tmp_path):
         assert len(device.predict(float_model(), make_images(50))) == 50
 
 
+@pytest.mark.slow
 def test_two_hosts_measure_one_after_the_other(running):
     found = []
 
@@ -244,6 +251,7 @@ def test_two_hosts_measure_one_after_the_other(running):
     assert first.windows[-1].end_s < second.windows[0].start_s
 
 
+@pytest.mark.slow
 def test_a_model_that_crashes_the_interpreter_is_infeasible_and_the_next_one_runs(running):
     damaged = bytearray(int8_model())
     damaged[3658] ^= 0x10
@@ -253,6 +261,7 @@ def test_a_model_that_crashes_the_interpreter_is_infeasible_and_the_next_one_run
         device.measure(float_model(), QUICK, make_images(2))
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_the_host_frees_the_device(running, monkeypatch):
     with open_device(running.url) as device:
         real = device.connection.call
@@ -274,6 +283,7 @@ def test_the_clocks_are_compared_to_the_millisecond(running):
     assert abs(ahead_s) <= uncertain_s < 0.01  # it is the same clock
 
 
+@pytest.mark.slow
 def test_the_hosts_meter_goes_before_the_devices_own(tmp_path):
     with agent(tmp_path, "--meter=estimate://5W") as process:
         with open_test_bench(process.url, ON_DEVICE) as device:

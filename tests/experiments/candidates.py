@@ -82,7 +82,8 @@ def collect(run: Path) -> list[dict[str, str]]:
                 study = optuna.load_study(study_name=name, storage=storage)
                 check_schema(study)
                 for record in read_trials(study):
-                    if record.state.is_finished() and record.architecture is not None:
+                    is_measured = record.measurement or record.architecture_measurement
+                    if record.state.is_finished() and record.architecture is not None and is_measured:
                         lines.append(_line(name, record))
             return lines
         finally:

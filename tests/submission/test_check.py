@@ -140,6 +140,7 @@ DAMAGE: list[tuple[Callable[[Files], None], set[str], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("damage", "about", "words"), DAMAGE, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_damaged_zip_fails_with_the_reason(
     damage: Callable[[Files], None], about: set[str], words: str, folder: Path
@@ -178,6 +179,7 @@ def make_all_bold(presentation: Any) -> None:
         run.font.bold = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"), [(edit_number, "says 0.0001, measured was"), (add_slide, "the rules want exactly one slide")]
 )
@@ -189,12 +191,14 @@ def test_an_edited_presentation_fails_with_the_reason(
     assert words in told
 
 
+@pytest.mark.slow
 def test_figures_in_bold_that_do_not_decide_the_road_are_doubtful(folder: Path) -> None:
     rewrite(folder / "M3_7.zip", lambda files: edit_slides(files, make_all_bold, folder))
     doubtful = {each.what for each in found(folder / "M3_7.zip") if each.verdict == DOUBTFUL}
     assert doubtful - {"latency"} == {"test images", "power", "bold"}  # latency: a busy machine
 
 
+@pytest.mark.slow
 def test_a_whole_zip_passes_in_a_folder_of_its_own_too_and_one_misnamed_or_below_the_rule_does_not(
     folder: Path,
 ) -> None:
@@ -222,6 +226,7 @@ def test_a_whole_zip_passes_in_a_folder_of_its_own_too_and_one_misnamed_or_below
     assert "the road asks for 99.99 %" in ended.stdout
 
 
+@pytest.mark.slow
 def test_a_submission_made_by_hand_is_checked_by_its_slide(folder: Path) -> None:
     def by_hand(files: Files) -> None:
         for name in [*files]:
@@ -245,6 +250,7 @@ def test_a_submission_made_by_hand_is_checked_by_its_slide(folder: Path) -> None
     assert "slide.pdf cannot be read here" in [each.found for each in found(folder / "M3_7.zip")]
 
 
+@pytest.mark.slow
 def test_a_latency_that_a_busy_machine_cannot_measure_is_doubtful(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +268,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from leaves(inner, (*path, key))
 
 
+@pytest.mark.slow
 def test_raw_figures_damaged_anywhere_are_refused_by_name_or_still_make_sense(submitted: Path, tmp_path: Path) -> None:
     table = read_table(squares.load_config(write_grid(tmp_path), tmp_path / "runs"))
     grid = to_json(table.rows, table.measurements)

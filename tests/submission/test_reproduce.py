@@ -26,6 +26,8 @@ from search.submission.reproduce import check, reproduce
 from search.submission.reproduction import Differing, Reproduction, table3, warnings, windows_csv, write_reproduction
 from search.submission.winner import find_winner
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--plan", "whole", "--times", "3")
 
 

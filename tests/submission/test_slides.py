@@ -59,6 +59,7 @@ def charts(path: Path, slide: int) -> list[Any]:
     return [shape.chart for shape in Presentation(str(path)).slides[slide].shapes if shape.has_chart]
 
 
+@pytest.mark.slow
 def test_a_deck_has_five_slides_and_a_cover_with_the_members(made: dict[str, Path]) -> None:
     for name in ("m1", "m2", "tiny"):
         slides = read_slides(made[name])

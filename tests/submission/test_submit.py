@@ -16,6 +16,8 @@ from videos import write_video
 from search.submission.pack import with_relative_base
 from search.submission.reproduction import Reproduction
 
+pytestmark = pytest.mark.slow
+
 TEAM = ("--team", "7", "--members", "Ann Arbor, Bob Dylan")
 
 

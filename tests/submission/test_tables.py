@@ -22,6 +22,7 @@ def read(path: Path) -> GridTable:
     return read_table(config, first_of(config, path))
 
 
+@pytest.mark.slow
 def test_a_table_says_the_same_everywhere(tmp_path: Path) -> None:
     path = write_grid(tmp_path)
     ended = squares.thrones("table", "m1", folder=tmp_path)
@@ -53,6 +54,7 @@ def test_what_is_kept_names_no_machine(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "kept" / "results.json").read_text())["rows"][0]["measurement"]["device"] == "ssh:"
 
 
+@pytest.mark.slow
 def test_a_table_of_some_rows_names_the_first_that_is_missing(tmp_path: Path) -> None:
     path = write_grid(tmp_path, rows=5)
     ended = squares.thrones("table", "studies/m1.toml", folder=tmp_path)
@@ -60,6 +62,7 @@ def test_a_table_of_some_rows_names_the_first_that_is_missing(tmp_path: Path) ->
     assert len(read(path).missing) == 11
 
 
+@pytest.mark.slow
 def test_table_2_lies_beside_table_1(tmp_path: Path) -> None:
     write_grid(tmp_path)
     folder, second = tmp_path / "kept", write_grid(tmp_path, "m2")
@@ -69,6 +72,7 @@ def test_table_2_lies_beside_table_1(tmp_path: Path) -> None:
     assert "| 0.25, 3 epochs, dynamic |" in (folder / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_table_2_is_not_compared_with_a_table_1_of_another_device(tmp_path: Path) -> None:
     write_grid(tmp_path, device="a Pi")
     table = read(write_grid(tmp_path, "m2"))
@@ -95,6 +99,7 @@ def test_a_row_that_the_grid_asks_for_otherwise_is_missing_and_one_that_it_no_lo
     assert table.left_out == ("10 rows of an earlier grid, or twice there: not shown",)
 
 
+@pytest.mark.slow
 def test_a_grid_of_more_rows_than_a_slide_holds_shows_those_that_the_rules_ask_for(tmp_path: Path) -> None:
     table = read(write_grid(tmp_path, epochs=str(list(range(10)))))
     assert len(table.rows) == 51
@@ -117,6 +122,7 @@ def test_of_a_row_that_is_there_twice_one_is_shown(tmp_path: Path) -> None:
     assert read(path).left_out == ("1 row of an earlier grid, or twice there: not shown",)
 
 
+@pytest.mark.slow
 def test_what_is_no_grid_or_was_not_run_has_no_table(tmp_path: Path) -> None:
     write_grid(tmp_path, rows=0)
     (tmp_path / "studies" / "m3.toml").write_text('road = "latency"\n')

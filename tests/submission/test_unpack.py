@@ -39,6 +39,7 @@ def test_what_would_be_written_elsewhere_is_refused(name: str, tmp_path: Path) -
         unpack(packed(tmp_path / "M3_9.zip", (name, b"1")), tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_each_fault_has_its_own_reason(tmp_path: Path) -> None:
     def refused(path: Path) -> str:

@@ -188,7 +188,9 @@ def pruned(
     reason: EndReason, message: str = "", *, predicted_violation: float | None = None, **facts: Any
 ) -> FrozenTrial:
     """Return a trial whose candidate was given up; `facts`: those of `trial`."""
-    return trial(TrialState.PRUNED, rejection=Rejection(reason, message, predicted_violation), **facts)
+    found = facts.get("architecture")
+    rejection = Rejection(reason, message, predicted_violation, found.measurement if found else None)
+    return trial(TrialState.PRUNED, rejection=rejection, **facts)
 
 
 def failed(reason: EndReason, message: str = "", **facts: Any) -> FrozenTrial:

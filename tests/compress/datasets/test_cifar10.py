@@ -33,6 +33,7 @@ def _replace(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_places_are_tried_in_order(batches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "keras" / "datasets"
     cache.mkdir(parents=True)
@@ -71,6 +72,7 @@ def test_a_failed_download_is_one_line_of_its_own_kind(monkeypatch: pytest.Monke
         load()
 
 
+@pytest.mark.slow
 def test_a_download_is_the_same_data_as_the_folder(
     cifar: Dataset, batches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def _label(index: int) -> str:
     return LABELS[index * 7 % 10]
 
 
+@pytest.mark.slow
 def test_a_test_deployment_folder_is_read_by_index(deployment: Path) -> None:
     (deployment / ".DS_Store").write_bytes(b"left behind by a Mac")
     digits = load("digits")

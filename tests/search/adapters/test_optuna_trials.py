@@ -112,6 +112,7 @@ def test_a_trial_that_has_ended_meanwhile_stays_as_it_is(
     assert [(each.state, each.value, each.user_attrs) for each in study.trials] == [(COMPLETE, 1.0, {})]
 
 
+@pytest.mark.slow
 def test_writing_into_a_lost_trial(study: optuna.Study, other: optuna.Study) -> None:
     trial = study.ask()
     fail_trial(other, trial.number, {})

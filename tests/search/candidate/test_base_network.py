@@ -43,6 +43,7 @@ def test_the_bundled_base_has_not_seen_the_validation_images() -> None:
     assert ABOUT["validation_accuracy"] - ABOUT["test_accuracy"] < 3 * sigma
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("THRONES_DATA" not in os.environ, reason="needs CIFAR-10: name it in THRONES_DATA")
 def test_the_bundled_base_reaches_what_it_says_on_all_test_images() -> None:
     network = build(BASE)

@@ -69,6 +69,7 @@ def legs(monkeypatch: pytest.MonkeyPatch) -> list[_Leg]:
     return wanted
 
 
+@pytest.mark.slow
 def test_each_leg_counts_on_the_epochs_of_those_before(legs: list[_Leg]) -> None:
     _tune(SPEC)
     _tune(TRAINED)
@@ -85,6 +86,7 @@ def test_each_leg_counts_on_the_epochs_of_those_before(legs: list[_Leg]) -> None
     ]
 
 
+@pytest.mark.slow
 def test_the_aware_network_begins_with_the_parents_weights(legs: list[_Leg]) -> None:
     parents = build(SPEC.architecture()).get_weights()
     network = build(SPEC.architecture(), for_export=True)
@@ -93,6 +95,7 @@ def test_the_aware_network_begins_with_the_parents_weights(legs: list[_Leg]) -> 
         np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.slow
 def test_what_was_trained_aware_converts_and_passes_the_audit() -> None:
     spec = replace(AWARE, epochs=1, io_dtype="uint8")
     model = convert(ConversionJob(spec.architecture(), _tune(spec), spec.quantization, spec.io_dtype))

@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_has_an_example(command: str) -> None:
     shown = squares.thrones(*command.split(), "--help", folder=ROOT)
@@ -48,6 +49,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & {"tensorflow", "tf_keras", "keras", "optuna", "pandas", "plotly", "sklearn", "sqlalchemy"}
 
 
+@pytest.mark.slow
 def test_what_only_reads_a_study_loads_no_tensorflow() -> None:
     report = "search.report.load_results, search.report.tables, search.report.pages.study_page"
     modules = f"search.storage.open_storage, search.storage.trial_record, {report}"
@@ -55,12 +57,14 @@ def test_what_only_reads_a_study_loads_no_tensorflow() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "status", "best", "report"])
 def test_an_unknown_study_file(command: str, folder: Path) -> None:
     line = squares.refused(command, "sqares.toml", folder=folder)
     assert line == "thrones: sqares.toml does not exist; study files there: squares.toml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "best", "report"])
 def test_a_study_that_was_never_run(command: str, folder: Path) -> None:
     line = squares.refused(command, "squares.toml", folder=folder)
@@ -68,12 +72,14 @@ def test_a_study_that_was_never_run(command: str, folder: Path) -> None:
     assert not (folder / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_wrong_key(folder: Path) -> None:
     (folder / "x.toml").write_text('road = "latency"\n[budget]\ntrails = 3\n')
     line = squares.refused("run", "x.toml", folder=folder)
     assert line == 'thrones: x.toml: unknown key "trails" in [budget]; did you mean "trials"?'
 
 
+@pytest.mark.slow
 def test_an_initial_candidate_outside_the_space(folder: Path) -> None:
     squares.write_study(folder / "x.toml", "pruning_ratios = 0.97\nstem_stride = 4\n", trials=1)
     line = squares.refused("run", "x.toml", folder=folder)
@@ -82,6 +88,7 @@ def test_an_initial_candidate_outside_the_space(folder: Path) -> None:
     assert not (folder / "runs").exists()
 
 
+@pytest.mark.slow
 def test_data_that_is_not_there(folder: Path) -> None:
     study = folder / "y.toml"
     study.write_text('road = "latency"\n')
@@ -125,6 +132,7 @@ def test_data_and_base_are_found_beside_the_study_file_or_else_in_the_working_fo
     assert named("~/own.npz") == f"{folder}/home/own.npz"
 
 
+@pytest.mark.slow
 def test_a_missing_base_is_reported_before_anything_is_loaded(folder: Path) -> None:
     line = squares.refused("run", "squares.toml", "--base", "nowhere.npz", folder=folder)
     assert line.startswith("thrones: --base nowhere.npz does not exist; give an .npz of `thrones import`")
@@ -138,6 +146,7 @@ def without_constraint(folder: Path) -> Path:
     return study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "worker"])
 def test_a_search_on_own_images_needs_a_constraint(command: str, folder: Path) -> None:
     without_constraint(folder)
@@ -155,6 +164,7 @@ def test_a_grid_on_own_images_needs_none(folder: Path, monkeypatch: pytest.Monke
     assert (config.constraint.percent_on(found.data.rule_percent), found.data.rule_percent) == (0.0, None)
 
 
+@pytest.mark.slow
 def test_no_network_for_the_download(folder: Path) -> None:
     # A proxy where nobody listens: the download fails at once, on any machine.
     nowhere = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "THRONES_DATA": ""}
@@ -163,6 +173,7 @@ def test_no_network_for_the_download(folder: Path) -> None:
     assert "CIFAR-10 could not be downloaded" in line and "--data or THRONES_DATA" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -182,6 +193,7 @@ def test_measure_refuses_what_is_no_model_of_ours(content: bytes | None, words: 
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_measure_with_images_gives_their_accuracy(folder: Path) -> None:
     (folder / "model.tflite").write_bytes(models.float_model())
     ended = squares.thrones("measure", "model.tflite", "--images", "squares.npz", "--json", folder=folder)
@@ -198,6 +210,7 @@ def test_data_shows_what_was_found(folder: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_runs_folder_that_cannot_be_made(folder: Path) -> None:
     for place in ("squares.npz", "/proc/runs"):
         line = squares.refused("run", "squares.toml", "--runs", place, folder=folder)
@@ -217,6 +230,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("free_kb", [0, 300])
 def test_a_full_disk(free_kb: int, small_disk: Path, squares_copy: Path) -> None:
     base = squares_copy / "runs" / "cache"
@@ -249,6 +263,7 @@ def test_the_quickstart_does_not_fall_back_from_a_folder_that_was_named(tmp_path
     assert not isinstance(caught.value, DatasetNotFoundError)
 
 
+@pytest.mark.slow
 def test_a_stray_end_of_a_file_keeps_its_traceback(folder: Path) -> None:
     code = "from search.candidate.inputs import resolve_dataset as dataset\nfrom search.cli.app import main\n"
     code += "def find(*_): raise EOFError('No data left in file')\n"
@@ -260,6 +275,7 @@ def test_a_stray_end_of_a_file_keeps_its_traceback(folder: Path) -> None:
     assert ended.stderr.splitlines()[-1] == "RuntimeError: something ended too early: No data left in file"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -290,6 +306,7 @@ def test_an_empty_file_is_one_line(command: str, folder: Path) -> None:
     assert "Aborted" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_output_into_a_closed_pipe_is_no_traceback(finished: Finished) -> None:
     read, write = os.pipe()
     os.close(read)

@@ -42,6 +42,7 @@ def network(data: Dataset) -> Any:
     return fitted_network(*data.train)
 
 
+@pytest.mark.slow
 def test_import_writes_the_base_and_what_it_is(data: Dataset, courses: Path, network: Any, tmp_path: Path) -> None:
     path, about = import_base(courses, tmp_path / "new" / "mine.npz", data, "raw", lambda step: None)
     assert path == tmp_path / "new" / "mine.npz"
@@ -78,6 +79,7 @@ def _save(network: Any, weights: Weights, prefix: Path) -> Path:
     return prefix
 
 
+@pytest.mark.slow
 def test_a_network_for_pixels_0_to_1_is_detected_and_made_to_take_0_to_255(
     data: Dataset, network: Any, scratch: Any, tmp_path: Path
 ) -> None:
@@ -94,6 +96,7 @@ def test_a_network_for_pixels_0_to_1_is_detected_and_made_to_take_0_to_255(
     np.testing.assert_allclose(scratch(images), network(images), atol=0.05)  # kernels are kept as float16
 
 
+@pytest.mark.slow
 def test_other_pixels_are_named_and_refused(
     data: Dataset, network: Any, scratch: Any, courses: Path, tmp_path: Path
 ) -> None:
@@ -105,6 +108,7 @@ def test_other_pixels_are_named_and_refused(
     assert not list(tmp_path.glob("*.npz"))
 
 
+@pytest.mark.slow
 def test_a_network_that_learnt_nothing_is_refused(data: Dataset, network: Any, scratch: Any, tmp_path: Path) -> None:
     *body, kernel, bias = network.get_weights()
     untaught = _save(scratch, [*body, 0 * kernel, bias], tmp_path / "untaught.ckpt")
@@ -149,6 +153,7 @@ def test_base_weights_are_the_own_ones_or_a_clear_line(data: Dataset, network: A
             own(name)
 
 
+@pytest.mark.slow
 def test_the_command_and_a_study_on_its_base(courses: Path, network: Any, tmp_path: Path) -> None:
     squares.write_images(tmp_path / "squares.npz")
     imported = squares.thrones("import", str(courses), "--data", "squares.npz", folder=tmp_path)
@@ -175,6 +180,7 @@ def test_the_command_and_a_study_on_its_base(courses: Path, network: Any, tmp_pa
         again("other.npz")
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_one_line(copied: Path, tmp_path: Path) -> None:
     squares.write_images(tmp_path / "squares.npz")
     Path(f"{copied}{DATA}").unlink()

@@ -90,6 +90,7 @@ def check_retried(records: list[TrialRecord], complete: TrialRecord) -> None:
     assert again.message.startswith("out of time: ")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_one_line_and_the_same_command_resumes(study: Path, run: subprocess.Popen[str]) -> None:
     children = psutil.Process(run.pid).children(recursive=True)
     assert children  # the converter at least
@@ -105,6 +106,7 @@ def test_ctrl_c_ends_with_one_line_and_the_same_command_resumes(study: Path, run
     check_retried(resume(study), complete)
 
 
+@pytest.mark.slow
 def test_a_second_run_of_the_same_study_is_refused(study: Path, run: subprocess.Popen[str]) -> None:
     assert "study.lock is held by another run of this study; wait for it" in squares.refused(
         "run", study.name, folder=study.parent
@@ -112,6 +114,7 @@ def test_a_second_run_of_the_same_study_is_refused(study: Path, run: subprocess.
     assert run.poll() is None
 
 
+@pytest.mark.slow
 def test_kill_9_takes_the_children_along_and_the_same_command_resumes(study: Path, run: subprocess.Popen[str]) -> None:
     children = psutil.Process(run.pid).children(recursive=True)
     assert children

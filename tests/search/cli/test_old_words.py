@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
 import squares
 from paths import STUDIES
 
 
+@pytest.mark.slow
 def test_an_old_key_is_one_line_on_stderr_and_none_in_json(squares_copy: Path) -> None:
     study = squares_copy / "squares.toml"
     study.write_text(study.read_text().replace("[constraint]", "[rule]"))
@@ -16,6 +18,7 @@ def test_an_old_key_is_one_line_on_stderr_and_none_in_json(squares_copy: Path) -
     assert ended.stderr == 'squares.toml: old keys, valid in this version only: "rule" is now "constraint"\n'
 
 
+@pytest.mark.slow
 def test_the_old_name_of_the_dry_run_works(tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     text = (STUDIES / "dry_run.toml").read_text()

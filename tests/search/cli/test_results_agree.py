@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pytest
 import squares
 
 from compress.datasets.load import load
@@ -15,6 +16,7 @@ from search.report.sentences import savings_text, trial_counts
 from search.storage.open_storage import load_study
 
 
+@pytest.mark.slow
 def test_what_status_counts_is_what_the_report_counts(squares_copy: Path) -> None:
     config = squares.read(squares_copy / "squares.toml")
     study = load_study(config)
@@ -27,6 +29,7 @@ def test_what_status_counts_is_what_the_report_counts(squares_copy: Path) -> Non
     assert [(trial.number, trial.state, trial.reason, trial.value, trial.seconds) for trial in summary.trials] == known
 
 
+@pytest.mark.slow
 def test_status_best_report_and_json_agree(squares_copy: Path) -> None:
     def say(*arguments: str) -> str:
         ended = squares.thrones(*arguments, folder=squares_copy)

@@ -84,6 +84,7 @@ def note_of(attributes: dict[str, object], trial_id: int) -> str:
     return str(get_note_from_system_attrs(attributes, trial_id)["body"])
 
 
+@pytest.mark.slow
 def test_a_person_s_own_words_stay_and_nothing_is_written_twice(squares_copy: Path) -> None:
     found, config = stored(squares_copy), squares.read(squares_copy / "squares.toml")
     seen = update(found, config)
@@ -126,6 +127,7 @@ def test_what_misses_the_constraint_is_infeasible_whatever_is_predicted() -> Non
     assert [trial.constraints.get("0") for trial in found.get_trials()] == [-1.0, -1.0, -1.0, None], "as TPE learns it"
 
 
+@pytest.mark.slow
 def test_a_port_in_use(finished: Finished) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -134,6 +136,7 @@ def test_a_port_in_use(finished: Finished) -> None:
     assert re.search(r"name another: --port \d+$", line)
 
 
+@pytest.mark.slow
 def test_which_study(finished: Finished, tmp_path: Path) -> None:
     line = squares.refused("dashboard", folder=tmp_path)
     assert line == "thrones: which study? runs holds no study; name its file: thrones dashboard STUDY"
@@ -143,6 +146,7 @@ def test_which_study(finished: Finished, tmp_path: Path) -> None:
     assert "runs holds one, two; name its file" in squares.refused("dashboard", folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_quietly_and_it_serves_this_computer_alone(squares_copy: Path) -> None:
     with served(squares_copy) as (address, process):
         port = int(address.split(":")[2].split("/")[0])
@@ -171,6 +175,7 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
         yield driver
 
 
+@pytest.mark.slow
 def test_the_pages_in_a_browser(browser: webdriver.Chrome, squares_copy: Path, tmp_path: Path) -> None:
     found = stored(squares_copy)
     infeasible = add_predicted_feasible(found)

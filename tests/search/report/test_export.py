@@ -56,6 +56,7 @@ def best(folder: Path, *arguments: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.slow
 def test_the_folder_has_what_was_measured_and_what_it_is(kept: Kept) -> None:
     place, result = kept.place, kept.result
     assert f"wrote results/small: {', '.join(FILES)}" in kept.said
@@ -134,6 +135,7 @@ def test_nothing_names_the_machine(kept: Kept) -> None:
     assert result["study"] == 'road = "latency"  # a study\n'
 
 
+@pytest.mark.slow
 def test_a_second_call_replaces_the_folder(folder: Path) -> None:
     place = folder / "results" / "small"
     first = {path.name: path.read_bytes() for path in place.iterdir()}
@@ -144,6 +146,7 @@ def test_a_second_call_replaces_the_folder(folder: Path) -> None:
     assert [path.name for path in place.parent.iterdir()] == ["small"], "no unfinished folder stays"
 
 
+@pytest.mark.slow
 def test_a_folder_of_somebody_else_is_left_alone(folder: Path) -> None:
     place = folder / "results" / "small"
     shutil.rmtree(place)
@@ -182,6 +185,7 @@ def test_a_page_that_is_too_large_without_its_charts_is_left_out(folder: Path, m
     assert why.startswith("no report.html there: without its charts it still has 0.")
 
 
+@pytest.mark.slow
 def test_no_trial_that_keeps_the_rule_is_one_line(tmp_path: Path) -> None:
     folder = write_study(tmp_path, (failed("slow"), trial((1, 2), 0.01, constraint_violation=0.1)), None)
     line = squares.refused("best", "studies/small.toml", "--results", "results/small", folder=folder)
@@ -207,6 +211,7 @@ def test_a_model_that_is_not_the_measured_one_is_not_handed_over(folder: Path) -
         export_winner()
 
 
+@pytest.mark.slow
 def test_a_real_study(squares_copy: Path) -> None:
     ended = squares.thrones("best", "squares.toml", "--results", "kept", folder=squares_copy)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -156,6 +156,7 @@ def test_its_candidate_is_enqueued_again_where_it_is_not_to_blame(study: optuna.
     assert ("enqueue" in documented_rows()[row.name][1]) is is_retried
 
 
+@pytest.mark.slow
 @BY_ERROR
 def test_the_worker_continues_or_stops(study: optuna.Study, row: Row) -> None:
     _, other, *retries = run(study, row)
@@ -226,6 +227,7 @@ def test_what_ends_the_process_is_no_end_of_a_trial(study: optuna.Study) -> None
     assert (record.state, record.end_reason, record.retried) == (TrialState.RUNNING, None, False)
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_a_line_of_the_log(study: optuna.Study) -> None:
     study.enqueue_trial(PARAMS)
     study.enqueue_trial(PARAMS)

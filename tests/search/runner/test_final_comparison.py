@@ -45,6 +45,7 @@ class Blind(Dataset):
     test_key = "the same"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hides_images", [True, False])
 def test_the_choice_is_made_without_the_test_set(
     hides_images: bool, squares_copy: Path, monkeypatch: pytest.MonkeyPatch
@@ -75,6 +76,7 @@ def test_the_choice_is_made_without_the_test_set(
     assert record_of(study).final_comparison is None
 
 
+@pytest.mark.slow
 def test_base_and_shortlist_are_compared_once(squares_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = squares.read(squares_copy / "squares.toml")
     study = load_study(config)

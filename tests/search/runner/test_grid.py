@@ -105,6 +105,7 @@ def test_a_worker_that_finds_no_row_left_makes_none_up(tmp_path: Path) -> None:
     assert study.trials[0].params == {}
 
 
+@pytest.mark.slow
 def test_a_grid_runs_whole_continues_with_new_rows_and_repeats_none(copy: Path) -> None:
     data = load(str(copy / "squares.npz"))
     before = records_of(copy, "m1")
@@ -126,6 +127,7 @@ def test_a_grid_runs_whole_continues_with_new_rows_and_repeats_none(copy: Path) 
     assert read_trials(run_study(squares.read(study_file(copy)), data, squares.silent())) == wider
 
 
+@pytest.mark.slow
 def test_another_scheme_of_the_same_grid_trains_nothing(copy: Path) -> None:
     data = load(str(copy / "squares.npz"))
     weights = copy / "runs" / "cache" / "weights"

@@ -31,6 +31,7 @@ from search.storage.urls import storage_url
 OTHERS = ("space", "training", "base", "data", "test images", "training version", "tensorflow", "kind of device")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty_plans")
 @pytest.mark.parametrize("what", OTHERS)
 def test_a_study_is_not_mixed_with_another(what: str, squares_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +65,7 @@ def test_a_study_is_not_mixed_with_another(what: str, squares_copy: Path, monkey
     assert records_of(squares_copy) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty_plans")
 def test_a_study_is_not_continued_on_a_host_of_another_speed(
     squares_copy: Path, monkeypatch: pytest.MonkeyPatch
@@ -95,6 +97,7 @@ def test_a_start_that_is_there_twice_is_enqueued_once(config: StudyConfig) -> No
         assert enqueued == [{"epochs": 4}, {"epochs": 5}]
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_running_is_retried_when_it_is_resumed(config: StudyConfig) -> None:
     begin(config, {"epochs": 4})
     load_study(config).ask()

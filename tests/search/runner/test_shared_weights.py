@@ -63,6 +63,7 @@ def on_another_host(folder: Path, storage: str) -> TrialRecord:
     return read_trials(study)[4]
 
 
+@pytest.mark.slow
 def test_weights_found_on_one_host_serve_as_a_parent_on_another(
     squares_copy: Path, postgres: Postgres, fine_tuned: list[CompressionSpec]
 ) -> None:
@@ -77,6 +78,7 @@ def test_weights_found_on_one_host_serve_as_a_parent_on_another(
     assert heir.spec.parent == trained.parent
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fetched_is_no_parent(squares_copy: Path, fine_tuned: list[CompressionSpec]) -> None:
     here = f"sqlite:///{squares_copy / 'runs' / 'squares' / 'study.db'}"
     forget_weights(load_study(squares.read(squares_copy / "squares.toml")))

@@ -41,6 +41,7 @@ def files(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(cache)): path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_study_runs_to_its_end(finished: Finished) -> None:
     assert finished.run.returncode == 0, finished.run.stderr
     assert finished.run.stderr == ""
@@ -65,6 +66,7 @@ def test_a_study_runs_to_its_end(finished: Finished) -> None:
         assert all(one.start_s + one.seconds <= next_.start_s + 0.002 for one, next_ in pairwise(phases))
 
 
+@pytest.mark.slow
 def test_the_artifacts_are_what_was_measured(finished: Finished) -> None:
     folder = finished.folder / "runs" / "squares"
     for record in records_of(finished.folder)[1:3]:
@@ -85,11 +87,13 @@ def test_the_artifacts_are_what_was_measured(finished: Finished) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_storage_is_written_ahead(squares_copy: Path) -> None:
     with sqlite3.connect(squares_copy / "runs" / "squares" / "study.db") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+@pytest.mark.slow
 def test_continuing_repeats_nothing(squares_copy: Path) -> None:
     before, kept = records_of(squares_copy), files(squares_copy)
     config = squares.read(squares_copy / "squares.toml")
@@ -106,6 +110,7 @@ def test_continuing_repeats_nothing(squares_copy: Path) -> None:
     assert {name: files(squares_copy)[name] for name in kept} == kept
 
 
+@pytest.mark.slow
 def test_another_road_takes_models_and_measurements_from_the_cache(squares_copy: Path) -> None:
     before, kept = records_of(squares_copy), files(squares_copy)
     starts = (squares.SMALL, squares.SMALLER)
@@ -120,6 +125,7 @@ def test_another_road_takes_models_and_measurements_from_the_cache(squares_copy:
         assert seconds_of(now, Phase.TRAIN, Phase.CONVERT) < seconds_of(was, Phase.TRAIN, Phase.CONVERT) / 5
 
 
+@pytest.mark.slow
 def test_another_study_begins_with_what_was_trained_before(squares_copy: Path) -> None:
     small = records_of(squares_copy)[1].spec
     thinner = squares.SMALL.replace("pruning_ratios = 0.0", "pruning_ratios = 0.2")
@@ -131,6 +137,7 @@ def test_another_study_begins_with_what_was_trained_before(squares_copy: Path) -
     assert len(heir.curve) == 4  # its own epochs; the parent was not trained again
 
 
+@pytest.mark.slow
 def test_another_road_begins_with_the_best_of_all_that_is_known(squares_copy: Path) -> None:
     small, smaller = (record.spec for record in records_of(squares_copy)[1:3])
     config = squares.read(squares.write_study(squares_copy / "energy.toml", trials=2, road="energy"))
@@ -141,6 +148,7 @@ def test_another_road_begins_with_the_best_of_all_that_is_known(squares_copy: Pa
     assert seconds_of(first, Phase.TRAIN) < 2  # nothing is trained again
 
 
+@pytest.mark.slow
 def test_the_best_are_trained_for_longer_and_must_then_meet_the_constraint(squares_copy: Path) -> None:
     starts = (squares.SMALL + "epochs = 1\n", squares.SMALLER + "epochs = 1\n")
     shutil.rmtree(squares_copy / "runs" / "cache" / "weights")  # or else they would have four epochs
@@ -179,6 +187,7 @@ def test_the_best_are_trained_for_longer_and_must_then_meet_the_constraint(squar
     assert read_trials(again) == records
 
 
+@pytest.mark.slow
 def test_a_run_whose_time_is_over_before_the_first_trial_says_so(squares_copy: Path) -> None:
     shown = StringIO()
     console = Console(file=shown, width=200)

@@ -27,6 +27,7 @@ from search.storage.trial_record import read_trials
 pytestmark = pytest.mark.usefixtures("hasty_plans")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"garbled"], ids=["empty", "garbled"])
 def test_a_damaged_cache_is_made_anew(damage: bytes, squares_copy: Path) -> None:
     """Every file of every kind, as a power cut leaves them; nothing but time is lost."""
@@ -43,6 +44,7 @@ def test_a_damaged_cache_is_made_anew(damage: bytes, squares_copy: Path) -> None
     assert "is damaged; it is made anew" in shown.getvalue()
 
 
+@pytest.mark.slow
 def test_a_measurement_that_cannot_be_trusted_is_repeated_once(
     squares_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +70,7 @@ class Broken(LocalDevice):
         raise UnavailableError(f"no reading for {self.failures}.0 s")
 
 
+@pytest.mark.slow
 def test_a_broken_test_bench_stops_the_study_with_the_first_reason_and_nothing_is_lost(
     squares_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

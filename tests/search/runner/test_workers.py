@@ -21,6 +21,8 @@ from search.runner.launchers.processes import worker_command
 from search.runner.launchers.slurm import run_submitted, slurm_executor, slurm_options
 from search.storage.trial_record import TrialRecord
 
+pytestmark = pytest.mark.slow
+
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
 

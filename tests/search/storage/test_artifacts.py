@@ -68,6 +68,7 @@ def dry_run_of(folder: Path, name: str, trials: int = 2, **options: str) -> Stud
     return load_config(path, folder / "runs").model_copy(update=options)
 
 
+@pytest.mark.slow
 def test_what_a_worker_finds_elsewhere_the_runner_closes_the_study_with(squares_copy: Path, postgres: Postgres) -> None:
     path = squares.write_study(squares_copy / "shared.toml", squares.SMALL, trials=1)
     config = squares.read(path).model_copy(update={"storage": postgres.url})
@@ -89,6 +90,7 @@ def test_what_a_worker_finds_elsewhere_the_runner_closes_the_study_with(squares_
     assert not (squares_copy / "third" / "shared" / "artifacts").exists()
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_reach_the_models_is_refused_before_it_trains(tmp_path: Path, postgres: Postgres) -> None:
     config = dry_run_of(tmp_path, "apart", storage=postgres.url)
     before = records_of(config)
@@ -113,6 +115,7 @@ def test_a_worker_that_cannot_reach_the_models_is_refused_before_it_trains(tmp_p
     assert place_of(load_study(config), config) == str(tmp_path / "models")
 
 
+@pytest.mark.slow
 def test_a_moved_runs_folder_goes_on_and_says_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     before = record_of(load_study(dry_run_of(tmp_path / "old", "moving"))).artifacts
@@ -125,6 +128,7 @@ def test_a_moved_runs_folder_goes_on_and_says_where_it_is(tmp_path: Path) -> Non
     assert record_of(study).artifacts == replace(before, place=str(config.folder / "artifacts"))
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = dry_run_of(tmp_path, "readonly")
 
@@ -138,6 +142,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_trying_a_place_leaves_nothing_behind(tmp_path: Path) -> None:
     config = dry_run_of(tmp_path, "clean")
     before = sorted((config.folder / "artifacts").iterdir())
@@ -145,6 +150,7 @@ def test_trying_a_place_leaves_nothing_behind(tmp_path: Path) -> None:
     assert sorted((config.folder / "artifacts").iterdir()) == before
 
 
+@pytest.mark.slow
 def test_a_copied_study_knows_where_its_artifacts_were_copied_to(squares_copy: Path, tmp_path: Path) -> None:
     folder = squares_copy / "runs" / "squares"
     source = f"sqlite:///{folder / 'study.db'}"
@@ -163,6 +169,7 @@ def test_a_copied_study_knows_where_its_artifacts_were_copied_to(squares_copy: P
     assert sha256(read_artifact(moved, record.artifacts[MODEL])).hexdigest() == record.evaluation.sha256
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_a_study_whose_models_are_out_of_reach(tmp_path: Path) -> None:
     config = dry_run_of(tmp_path, "seen")
     (config.folder / "artifacts").rename(tmp_path / "away")

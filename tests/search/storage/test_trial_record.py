@@ -103,8 +103,14 @@ def test_an_architecture(stored: Stored, advantage: float | None) -> None:
     found = architecture(0.02, macs=123_456, advantage=advantage)
     record = stored.after(lambda trial: record_architecture(trial, found))
     assert record.architecture == ArchitectureRecord(123_456, 0.02, found.measurement.device, advantage)
-    assert record.architecture_measurement == found.measurement
-    assert record.measurement is None
+    assert record.architecture_measurement is record.measurement is None
+
+
+def test_a_rejection_keeps_the_windows_of_its_architecture(stored: Stored) -> None:
+    found = architecture(0.02).measurement
+    rejection = Rejection(EndReason.SLOWER_ARCHITECTURE, "too slow", measurement=found)
+    record = stored.after(lambda trial: record_rejection(trial, rejection))
+    assert (record.architecture_measurement, record.measurement) == (found, None)
 
 
 @pytest.mark.parametrize("test_accuracy_percent", [None, 71.5])
@@ -137,6 +143,7 @@ def test_without_weights_there_is_no_key_of_weights(stored: Stored) -> None:
     assert record.weights_key is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predicted_violation", [None, 2.5])
 @pytest.mark.parametrize("reason", EndReason)
 def test_a_rejection(stored: Stored, reason: EndReason, predicted_violation: float | None) -> None:

@@ -86,6 +86,7 @@ def test_a_trial_that_is_read_again_replaces_its_line() -> None:
     assert [row["trial"] for row in candidates.merge([{**line, "trial": "10"}, {**line, "trial": "9"}])] == ["9", "10"]
 
 
+@pytest.mark.slow
 def test_the_surrogate_rises_with_arithmetic_and_epochs(table: list[Recorded]) -> None:
     plain, cautious = Surrogate(table, ["int8", "float32"]), Surrogate(table, ["int8", "float32"], 1.0)
     specs = [replace(ODD, pruning_ratios=(fraction,) * 14) for fraction in (0.8, 0.6, 0.4, 0.2)]
@@ -101,6 +102,7 @@ def test_the_surrogate_rises_with_arithmetic_and_epochs(table: list[Recorded]) -
     assert cautious.latency_ms(far) > plain.latency_ms(far)
 
 
+@pytest.mark.slow
 def test_two_samplers_are_compared(table: list[Recorded], config: StudyConfig) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     said: list[str] = []

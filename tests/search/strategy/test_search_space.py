@@ -55,6 +55,7 @@ def specs(draw: st.DrawFn, space: Space) -> CompressionSpec:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @given(data=st.data())
 def test_a_specification_of_the_space_comes_back(space: Space, data: st.DataObject) -> None:

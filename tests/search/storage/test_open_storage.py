@@ -29,6 +29,7 @@ from search.storage.trial_record import MODEL, read_trials
 from search.storage.urls import redact_url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -65,6 +66,7 @@ def test_sqlite_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch:
         open_storage(f"sqlite:///{tmp_path / 'runs' / 'study.db'}")
 
 
+@pytest.mark.slow
 def test_tables_of_an_older_optuna_are_upgraded_only_when_asked_to(squares_copy: Path) -> None:
     path = squares_copy / "runs" / "squares" / "study.db"
     with sqlite3.connect(path) as database:
@@ -79,6 +81,7 @@ def test_tables_of_an_older_optuna_are_upgraded_only_when_asked_to(squares_copy:
     assert "nowhere.db does not exist" in refused("storage", "upgrade", "sqlite:///nowhere.db", folder=squares_copy)
 
 
+@pytest.mark.slow
 def test_studies_are_copied_with_their_artifacts_and_never_mixed(squares_copy: Path, tmp_path: Path) -> None:
     folder = squares_copy / "runs" / "squares"
     source, target = f"sqlite:///{folder / 'study.db'}", f"sqlite:///{tmp_path / 'copy.db'}"
@@ -137,6 +140,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_artifacts_live_in_a_bucket(squares_copy: Path, tmp_path: Path, bucket: str) -> None:
     folder = squares_copy / "runs" / "squares"
     source, target = f"sqlite:///{folder / 'study.db'}", f"sqlite:///{tmp_path / 'copy.db'}"
@@ -160,6 +164,7 @@ def test_artifacts_live_in_a_bucket(squares_copy: Path, tmp_path: Path, bucket: 
         artifacts_at("s3://models/ours")
 
 
+@pytest.mark.slow
 def test_a_proxy_serves_a_study_and_notices_a_silent_worker(
     squares_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
