@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXPERIMENT := PYTHONPATH=.:tests/support $(BIN)/python tests/experiments
 
-.PHONY: help run test test-fast test-arm64 check bench bench-roads bench-workers training-table qat-table turns candidates sampler-comparison ablation clean
+.PHONY: help run test test-fast test-arm64 check bench bench-roads bench-workers training-table qat-table turns candidates sampler-comparison ablation code-figures clean
 
 help:
 	@echo "make run         create .venv, install, run studies/quickstart.toml (about six minutes after the install)"
@@ -20,6 +20,7 @@ help:
 	@echo "make candidates RUNS=\"runs/latency ...\"  add the measurements of studies to studies/results/candidates.csv"
 	@echo "make sampler-comparison  compare samplers on those measurements: studies/results/samplers.* (OPTIONS=\"--seeds 4\")"
 	@echo "make ablation    four searches, each with one more part: studies/results/ablation.csv (half an hour)"
+	@echo "make code-figures  files, imports and density of the packages (OPTIONS=\"../other-checkout\")"
 	@echo "make clean       remove .venv, runs and build"
 
 # Installs again when pyproject.toml changes. Uses the user's python3, 3.10 to 3.13.
@@ -75,6 +76,9 @@ sampler-comparison: $(BIN)/.installed
 
 ablation: $(BIN)/.installed
 	$(EXPERIMENT)/ablation.py
+
+code-figures: $(BIN)/.installed
+	$(EXPERIMENT)/code_figures.py $(OPTIONS)
 
 clean:
 	rm -rf .venv runs build
