@@ -68,13 +68,11 @@ class Rejection:
     """A candidate that was given up: why, in one line, and what was predicted of it.
 
     `predicted_violation`: the points of accuracy that it is predicted to lack; None where nothing is known.
-    `measurement`: that of its untrained architecture, where there is one.
     """
 
     reason: EndReason
     message: str
     predicted_violation: float | None = None
-    measurement: Measurement | None = None
 
 
 class Rejected(Exception):

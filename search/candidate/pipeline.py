@@ -4,7 +4,7 @@ Read `evaluate_candidate` from top to bottom. It knows neither Optuna nor Tensor
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from edge.measuring.measurement import Measurement
@@ -84,7 +84,7 @@ def evaluate_candidate(
     with timer.phase(Phase.TRAIN):
         trained = steps.train(task, context, reporter.on_epoch)
     if isinstance(trained, Rejection):
-        return replace(trained, measurement=None if architecture is None else architecture.measurement)
+        return trained
 
     with timer.phase(Phase.CONVERT):
         progress.phase("converting")
@@ -131,5 +131,4 @@ def _too_slow(task: Task, architecture: ArchitectureResult) -> Rejection:
         EndReason.SLOWER_ARCHITECTURE,
         f"cannot win: {architecture.best_case:.4g} at 100 % accuracy, the best so far has {task.incumbent.value:.4g}; "
         f"it is {architecture.advantage:.3f} times as good as the architecture of trial {task.incumbent.number}",
-        measurement=architecture.measurement,
     )

@@ -34,8 +34,11 @@ def copy(
     ] = None,
 ) -> None:
     """Copy studies with their trials, notes and artifacts from one storage to another. Nothing is overwritten."""
+    import optuna
+
     from search.storage.migrate import copy_studies
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     for line in copy_studies(source, target, study, artifacts):
         typer.echo(line)
 

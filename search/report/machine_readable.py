@@ -13,15 +13,17 @@ import pandas
 
 from compress.io import atomic_write
 from compress.spec import CompressionSpec
-from search.evaluation import Phase
+from search.evaluation import Phase, Stage
 from search.report.base_comparison import verdict
-from search.report.early_stopping_savings import early_stopping_savings
+from search.report.early_stopping_savings import StageSaving, early_stopping_savings
 from search.report.results import DevicePhase, Figures, StudyResults, TrialResult, first_trained
 from search.report.sentences import constraint_text
 from search.report.tables import best_layers
 
 PHASE_KEYS = {Phase.ARCHITECTURE: "structure", Phase.MEASURE_ARCHITECTURE: "measure structure"}
 """The phases whose key is not their name."""
+STAGE_KEYS = {Stage.BOUND: "free", Stage.ARCHITECTURE: "structure"}
+"""The stages whose key is not their name."""
 
 
 def results_dict(results: StudyResults) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def results_dict(results: StudyResults) -> dict[str, Any]:
     data["speedup"] = results.speedup
     data["verdict"] = verdict(results)
     data["rule"] = constraint_text(results)
-    data["savings"] = [asdict(stage) for stage in early_stopping_savings(results.trials)]
+    data["savings"] = [_savings_dict(saving) for saving in early_stopping_savings(results.trials)]
     data["layers"] = [layer._asdict() for layer in best_layers(results)]
     return data
 
@@ -66,6 +68,10 @@ def _trial_dict(trial: TrialResult) -> dict[str, Any]:
     data["seconds"] = {_phase_key(phase): seconds for phase, seconds in trial.seconds.items()}
     data["phases"] = [_phase_dict(phase) for phase in trial.phases]
     return data
+
+
+def _savings_dict(saving: StageSaving) -> dict[str, Any]:
+    return {**asdict(saving), "stage": STAGE_KEYS.get(saving.stage, str(saving.stage))}
 
 
 def _figures_dict(figures: Figures | None) -> dict[str, Any] | None:

@@ -60,6 +60,7 @@ def fingerprint_of(
     left_out["training"] = {"threads"}
     left_out["grid"] = {"pruning_ratio", "epochs", "quantization"} if config.grid else True  # rows may be added
     settings = json.loads(config.model_dump_json(exclude=left_out))
+    settings["measure"]["search"] = config.search_plan  # the same whether the file says it or not
     keys = {"data": data, "test images": test, "base": base, "kind of device": dict(device_kind)}
     found = {**settings, **keys, **versions}
     if base_ms is not None:

@@ -1,6 +1,5 @@
 """Between Optuna and the pipeline: what the trials of a search, a grid and a dry run have in common."""
 
-from functools import partial
 from typing import TypeVar
 
 import optuna
@@ -8,8 +7,13 @@ import optuna
 from search.candidate.phase_timer import PhaseTimer
 from search.candidate.pipeline import Reporter, Steps, evaluate_candidate
 from search.candidate.worker_context import WorkerContext
-from search.evaluation import Evaluation, Rejected, Rejection
-from search.storage.trial_record import record_architecture, record_phases, record_spec
+from search.evaluation import ArchitectureResult, Evaluation, Rejected, Rejection
+from search.storage.trial_record import (
+    record_architecture,
+    record_architecture_windows,
+    record_phases,
+    record_spec,
+)
 from search.strategy.task import Task
 
 Context = TypeVar("Context", bound=WorkerContext)
@@ -28,11 +32,19 @@ def run_pipeline(trial: optuna.Trial, task: Task, context: Context, steps: Steps
     record_spec(trial, task.spec)
     timer = PhaseTimer()
     context.progress.trial(trial.number, timer.on_status)
-    reporter = Reporter(timer, on_epoch=trial.report, on_architecture=partial(record_architecture, trial))
+    architectures: list[ArchitectureResult] = []
+
+    def on_architecture(found: ArchitectureResult) -> None:
+        architectures.append(found)
+        record_architecture(trial, found)
+
+    result: Evaluation | Rejection | None = None
     try:
-        result = evaluate_candidate(task, context, steps, reporter)
+        result = evaluate_candidate(task, context, steps, Reporter(timer, trial.report, on_architecture))
     finally:
         record_phases(trial, timer.phases)
+        if architectures and not isinstance(result, Evaluation):  # a trained model has windows of its own
+            record_architecture_windows(trial, architectures[-1])
     if isinstance(result, Rejection):
         raise Rejected(result)
     return result

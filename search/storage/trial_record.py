@@ -222,6 +222,11 @@ def record_architecture(trial: optuna.Trial, found: ArchitectureResult) -> None:
     write_attribute(trial, "architecture", vars(record))
 
 
+def record_architecture_windows(trial: optuna.Trial, found: ArchitectureResult) -> None:
+    """Write the windows of the untrained architecture, for a trial that has no others."""
+    write_attribute(trial, "architecture_measurement", _raw(found.measurement))
+
+
 def record_evaluation(trial: optuna.Trial, found: Evaluation, artifacts: Mapping[str, str], weights_key: str) -> None:
     """Write the whole result of a trial that has a value.
 
@@ -248,9 +253,7 @@ def record_evaluation(trial: optuna.Trial, found: Evaluation, artifacts: Mapping
 
 
 def record_rejection(trial: optuna.Trial, found: Rejection) -> None:
-    """Write why a candidate was given up. Its architecture's windows are kept: it has no others."""
-    if found.measurement is not None:
-        write_attribute(trial, "architecture_measurement", _raw(found.measurement))
+    """Write why a candidate was given up."""
     write_attribute(trial, "outcome", _outcome(found.reason, found.message, found.predicted_violation))
 
 

@@ -92,7 +92,8 @@ def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Winner
         comparison = stored.final_comparison
         best = best_trial(records, config.road, {} if comparison is None else comparison.values)
         if best is None:
-            raise UsageError(f"{path}: no trial keeps the rule yet; continue with `thrones run {path}`, or use --trial")
+            remedy = f"continue with `thrones run {path}`, or use --trial"
+            raise UsageError(f"{path}: no trial meets the accuracy constraint yet", remedy=remedy)
         number = best.number
     record = records[number] if 0 <= number < len(records) else None
     if record is None or record.spec is None or record.evaluation is None or MODEL not in record.artifacts:

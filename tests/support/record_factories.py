@@ -26,6 +26,7 @@ from search.storage.trial_record import (
     failure_attributes,
     read_trial,
     record_architecture,
+    record_architecture_windows,
     record_evaluation,
     record_failure,
     record_phases,
@@ -139,6 +140,8 @@ def trial_attributes(
     record_phases(trial, phases)
     if architecture is not None:
         record_architecture(trial, architecture)
+        if evaluation is None:  # a trained model has windows of its own
+            record_architecture_windows(trial, architecture)
     if evaluation is not None:
         record_evaluation(trial, evaluation, artifacts or {}, weights_key)
     if rejection is not None:
@@ -188,9 +191,7 @@ def pruned(
     reason: EndReason, message: str = "", *, predicted_violation: float | None = None, **facts: Any
 ) -> FrozenTrial:
     """Return a trial whose candidate was given up; `facts`: those of `trial`."""
-    found = facts.get("architecture")
-    rejection = Rejection(reason, message, predicted_violation, found.measurement if found else None)
-    return trial(TrialState.PRUNED, rejection=rejection, **facts)
+    return trial(TrialState.PRUNED, rejection=Rejection(reason, message, predicted_violation), **facts)
 
 
 def failed(reason: EndReason, message: str = "", **facts: Any) -> FrozenTrial:

@@ -39,6 +39,7 @@ def test_json_is_json_and_has_the_fom() -> None:
     assert data["speedup"] == pytest.approx(0.9 / 0.0121)
     assert data["layers"][8]["after"] is None
     assert (data["rule"], data["savings"][1]["ended"]) == (constraint_text(study()), 1)
+    assert [saving["stage"] for saving in data["savings"]] == ["free", "structure", "train and convert", "measure"]
 
 
 def test_keys_of_json_stay() -> None:

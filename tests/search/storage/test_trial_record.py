@@ -37,6 +37,7 @@ from search.storage.trial_record import (
     predicted_violation_of,
     read_trials,
     record_architecture,
+    record_architecture_windows,
     record_evaluation,
     record_failure,
     record_phases,
@@ -106,11 +107,10 @@ def test_an_architecture(stored: Stored, advantage: float | None) -> None:
     assert record.architecture_measurement is record.measurement is None
 
 
-def test_a_rejection_keeps_the_windows_of_its_architecture(stored: Stored) -> None:
-    found = architecture(0.02).measurement
-    rejection = Rejection(EndReason.SLOWER_ARCHITECTURE, "too slow", measurement=found)
-    record = stored.after(lambda trial: record_rejection(trial, rejection))
-    assert (record.architecture_measurement, record.measurement) == (found, None)
+def test_the_windows_of_an_architecture(stored: Stored) -> None:
+    found = architecture(0.02)
+    record = stored.after(lambda trial: record_architecture_windows(trial, found))
+    assert (record.architecture_measurement, record.measurement) == (found.measurement, None)
 
 
 @pytest.mark.parametrize("test_accuracy_percent", [None, 71.5])
