@@ -13,6 +13,7 @@ from optuna.storages._rdb.storage import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from search.adapters.optuna_rows import is_bare, read_trials, write_waiting
@@ -126,6 +127,15 @@ def _leave_beginning(connection: Any, record: Any) -> None:
 def _begin_at_once(connection: Any) -> None:
     """Lock at once: a transaction that reads before it writes fails where another process has written meanwhile."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def is_in_transaction(study: optuna.Study) -> bool:
+    """Return True while this process uses a connection to the study's database."""
+    database = database_of(study)
+    if not isinstance(database, RDBStorage):
+        return False
+    pool = database.engine.pool
+    return isinstance(pool, QueuePool) and pool.checkedout() > 0
 
 
 def upgrade_tables(url: str) -> tuple[str, bool]:

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import optuna
 
+from search.adapters.optuna_rdb import is_in_transaction
 from search.adapters.optuna_trials import running_trials, was_ended_elsewhere
 from search.candidate.worker_context import WorkerContext
 from search.evaluation import Rejected
@@ -59,7 +61,7 @@ def run_trials(
     Raises:
         TestBenchError: The test bench failed several times in a row.
     """
-    interrupts = Interrupts()
+    interrupts = Interrupts(partial(is_in_transaction, study))
     failures = TestBenchFailures()
     connection_lost = connection_errors(storage_url(context.config))
 

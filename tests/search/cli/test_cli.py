@@ -61,7 +61,7 @@ def test_what_only_reads_a_study_loads_no_tensorflow() -> None:
 @pytest.mark.parametrize("command", ["run", "status", "best", "report"])
 def test_an_unknown_study_file(command: str, folder: Path) -> None:
     line = squares.refused(command, "sqares.toml", folder=folder)
-    assert line == "thrones: sqares.toml does not exist; study files there: squares.toml"
+    assert line == "thrones: sqares.toml does not exist; did you mean squares.toml?"
 
 
 @pytest.mark.slow
