@@ -273,10 +273,7 @@ def failure_attributes(reason: EndReason, *, retried: bool) -> dict[str, Any]:
 
 
 def retry_attributes(record: TrialRecord, *, counts: bool) -> dict[str, Any]:
-    """Return the attributes with which the candidate of a trial is enqueued once more.
-
-    `counts`: the new trial remembers that it is a retry, so that it is not retried again.
-    """
+    """Return the attributes of a retry of a trial's candidate; with `counts` it is not retried again."""
     attributes: dict[str, Any] = {}
     if record.refinement is not None:
         attributes["refinement"] = vars(record.refinement)
