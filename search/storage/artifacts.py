@@ -20,6 +20,7 @@ from search.storage.open_storage import load_study, study_exists
 from search.storage.study_record import Place, record_of, record_place
 
 ArtifactStore = FileSystemArtifactStore | Boto3ArtifactStore
+FORBIDDEN = 403
 ONE_FOR_ALL = "--artifacts with a folder that they share, or s3://BUCKET"
 
 
@@ -152,10 +153,17 @@ def artifacts_at(place: str) -> ArtifactStore:
     except Exception as error:
         if not is_of_s3(error):
             raise
-        if "(403)" not in str(error):  # who may not ask for the bucket may yet read and write in it
+        if _http_status(error) != FORBIDDEN:  # who may not ask for the bucket may yet read and write in it
             remedy = "check the bucket's name and boto3's own settings"
-            raise UsageError(f"artifacts {place}: {one_line(error)}; {remedy}") from error
+            raise UsageError(f"artifacts {place}: {one_line(error)}", remedy=remedy) from error
     return store
+
+
+def _http_status(error: Exception) -> int | None:
+    """Return the HTTP status of an error of boto3; None where the server did not answer."""
+    response = getattr(error, "response", {})
+    status: int | None = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status
 
 
 def is_of_s3(error: Exception) -> bool:
