@@ -1,5 +1,6 @@
 """Between Optuna and the pipeline: what the trials of a search, a grid and a dry run have in common."""
 
+from functools import partial
 from typing import TypeVar
 
 import optuna
@@ -33,14 +34,10 @@ def run_pipeline(trial: optuna.Trial, task: Task, context: Context, steps: Steps
     timer = PhaseTimer()
     context.progress.trial(trial.number, timer.on_status)
     architectures: list[ArchitectureResult] = []
-
-    def on_architecture(found: ArchitectureResult) -> None:
-        architectures.append(found)
-        record_architecture(trial, found)
-
+    reporter = Reporter(timer, trial.report, partial(_keep_architecture, trial, architectures))
     result: Evaluation | Rejection | None = None
     try:
-        result = evaluate_candidate(task, context, steps, Reporter(timer, trial.report, on_architecture))
+        result = evaluate_candidate(task, context, steps, reporter)
     finally:
         record_phases(trial, timer.phases)
         if architectures and not isinstance(result, Evaluation):  # a trained model has windows of its own
@@ -48,3 +45,8 @@ def run_pipeline(trial: optuna.Trial, task: Task, context: Context, steps: Steps
     if isinstance(result, Rejection):
         raise Rejected(result)
     return result
+
+
+def _keep_architecture(trial: optuna.Trial, kept: list[ArchitectureResult], found: ArchitectureResult) -> None:
+    kept.append(found)
+    record_architecture(trial, found)
