@@ -8,11 +8,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.adapters.optuna_trials import storage_of, with_constraint
-from search.objective import Objective
 from search.storage.study_record import record_of
 from search.storage.trial_history import RecordCache
 from search.storage.trial_record import TrialRecord
-from search.strategy.ranking import best_trial
+from search.strategy.ranking import best_trial, objective_like
 
 
 @BaseStorage.register
@@ -43,7 +42,7 @@ class DashboardStorageView:
         study = optuna.load_study(study_name=name, storage=self._storage)
         trials = study.get_trials(deepcopy=False)
         records = self._records.read(trials)
-        best = best_trial(records, _objective_of(study), _remeasured(study))
+        best = best_trial(records, objective_like(study), record_of(study).remeasured)
         if best is None:
             complete = [record for record in records if record.is_complete]
             best = min(complete, key=_violation)
@@ -59,20 +58,6 @@ class DashboardStorageView:
                 trial.values = None
             shown.append(trial)
         return shown
-
-
-def _objective_of(study: optuna.Study) -> Objective:
-    """Return an objective with the study's direction, which is all that ranking needs."""
-    if study.direction is optuna.study.StudyDirection.MAXIMIZE:
-        return Objective.FOM
-    return Objective.LATENCY
-
-
-def _remeasured(study: optuna.Study) -> dict[int, float]:
-    comparison = record_of(study).final_comparison
-    if comparison is None:
-        return {}
-    return dict(comparison.values)
 
 
 def _violation(record: TrialRecord) -> float:

@@ -61,10 +61,7 @@ def load_results(study: optuna.Study, config: StudyConfig) -> StudyResults:
 def _best(
     study: optuna.Study, config: StudyConfig, records: Sequence[TrialRecord]
 ) -> TrialRecord | None:
-    comparison = record_of(study).final_comparison
-    if comparison is None:
-        return best_trial(records, config.road, {})
-    return best_trial(records, config.road, comparison.values)
+    return best_trial(records, config.road, record_of(study).remeasured)
 
 
 def _study_results(

@@ -81,6 +81,11 @@ class StudyRecord:
     final_comparison: FinalComparison | None = None
 
     @property
+    def remeasured(self) -> Mapping[int, float]:
+        """Return the values of the final comparison by the number of the trial; empty before it."""
+        return {} if self.final_comparison is None else self.final_comparison.values
+
+    @property
     def base_key(self) -> str | None:
         """Return the hash of the unpruned network's weights."""
         return self.fingerprint.get("base")

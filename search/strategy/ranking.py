@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import optuna
+
 from search.objective import Objective
 from search.storage.trial_record import TrialRecord
 
@@ -20,6 +22,13 @@ def is_close(value: float | None, to: float | None, within: float = TIE) -> bool
     if value is None or to is None:
         return False
     return abs(value - to) <= within * max(value, to)
+
+
+def objective_like(study: optuna.Study) -> Objective:
+    """Return an objective with the study's direction, which is all that ranking needs."""
+    if study.direction is optuna.study.StudyDirection.MAXIMIZE:
+        return Objective.FOM
+    return Objective.LATENCY
 
 
 def rank(records: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:

@@ -10,7 +10,7 @@ from search.adapters.optuna_trials import sees_only
 from search.objective import Objective
 from search.storage.trial_history import RecordCache
 from search.storage.trial_record import predicted_violation_of
-from search.strategy.ranking import rank_predicted
+from search.strategy.ranking import objective_like, rank_predicted
 
 MAX_BEST_TRIALS, MAX_LATEST_TRIALS = 25, 1000
 """What a large study's sampler learns from: TPE takes at most 25 trials for good ones, and old ones weigh little."""
@@ -24,8 +24,7 @@ class _Sampler(optuna.samplers.TPESampler):
         self._records = RecordCache()
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
-        is_maximized = study.direction is optuna.study.StudyDirection.MAXIMIZE
-        objective = Objective.FOM if is_maximized else Objective.LATENCY
+        objective = objective_like(study)
 
         def narrowed(trials: list[FrozenTrial]) -> list[FrozenTrial]:
             return best_and_latest(trials, objective, self._records)

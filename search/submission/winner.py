@@ -89,8 +89,7 @@ def _from_storage(path: Path, config: StudyConfig, number: int | None) -> Winner
     records = read_trials(study)
     stored = record_of(study)
     if number is None:
-        comparison = stored.final_comparison
-        best = best_trial(records, config.road, {} if comparison is None else comparison.values)
+        best = best_trial(records, config.road, stored.remeasured)
         if best is None:
             remedy = f"continue with `thrones run {path}`, or use --trial"
             raise UsageError(f"{path}: no trial meets the accuracy constraint yet", remedy=remedy)
